@@ -1,0 +1,33 @@
+"""Warnings that a user may want to filter by class.
+
+Errors are plain ``ValueError``, ``TypeError`` and scikit-learn's
+``NotFittedError``; only warnings have classes of their own.
+"""
+
+__all__ = [
+    "CensoredOptimumWarning",
+    "RunFailedWarning",
+    "TrajectoryWarning",
+    "UnresolvedExponentWarning",
+    "ZeroNormWarning",
+]
+
+
+class TrajectoryWarning(UserWarning):
+    """Rows of a trajectory table were dropped, replaced or look unusual."""
+
+
+class ZeroNormWarning(TrajectoryWarning):
+    """A layer holds only zeros, so that its log-norm is minus infinity."""
+
+
+class CensoredOptimumWarning(UserWarning):
+    """The lowest test error is at the last checkpoint: training stopped too soon."""
+
+
+class UnresolvedExponentWarning(UserWarning):
+    """The data do not show a clean power law: an exponent is only effective."""
+
+
+class RunFailedWarning(UserWarning):
+    """A run of a sweep failed and is missing from its trajectories."""
