@@ -37,6 +37,12 @@ _FLOATS = (*_ERRORS, "epoch", "test_loss", "train_loss", "relative_test_error")
 # The logarithm of the largest norm that a real network is known to reach is
 # near 180. Users rescale logs to check invariances, so leave ample room.
 _LARGEST_LOG = 2e4
+# From pandas 3.1 on, the default parser gives back every bit.
+_CSV_OPTIONS: dict[str, Any] = (
+    {}
+    if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)
+    else {"float_precision": "round_trip"}
+)
 
 
 def run_columns(trajectories: pd.DataFrame) -> list[str]:
@@ -296,11 +302,10 @@ def read_trajectories(path: str | os.PathLike) -> pd.DataFrame:
         if suffix == ".parquet":
             table = pd.read_parquet(path)
         else:
-            table = pd.read_csv(
-                path, float_precision="round_trip", dtype={"model": str}
-            )
-    except (ValueError, pd.errors.ParserError) as error:
-        # pyarrow's and pandas' parse errors are ValueErrors as well.
+            table = pd.read_csv(path, dtype={"model": str}, **_CSV_OPTIONS)
+    except ValueError as error:
+        # The parse errors of pandas and pyarrow are ValueErrors, and so are
+        # bytes that are no text.
         raise ValueError(f"{path} is not a readable {suffix} table: {error}") from error
     return check_trajectories(table)
 
