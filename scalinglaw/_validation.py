@@ -23,6 +23,9 @@ __all__ = [
     "check_positive",
     "check_same_length",
     "check_seed",
+    "check_split",
+    "check_train_sizes",
+    "check_window",
     "plural",
 ]
 
@@ -157,3 +160,84 @@ def check_columns(columns: Iterable[str], required: Iterable[str], what: str) ->
             f"{what} lacks the column{'s' if len(missing) > 1 else ''} "
             f"{', '.join(missing)}; it has {', '.join(present) or 'none'}."
         )
+
+
+def check_train_sizes(train_sizes: Any, name: str = "train_sizes") -> list[int]:
+    """Return distinct train sizes in increasing order.
+
+    Raises
+    ------
+    TypeError
+        If it is no sequence of integers.
+    ValueError
+        If it is empty, repeats a size, or holds one below 1.
+    """
+    try:
+        sizes = [check_integer(size, f"{name}[{i}]") for i, size in enumerate(train_sizes)]
+    except TypeError as error:
+        if "must be an integer" in str(error):
+            raise
+        raise TypeError(
+            f"{name} must be a sequence of integers, got {train_sizes!r}."
+        ) from None
+    if not sizes:
+        raise ValueError(f"{name} must hold at least one size, got none.")
+    if len(set(sizes)) < len(sizes):
+        repeated = next(size for size in sizes if sizes.count(size) > 1)
+        raise ValueError(
+            f"{name} must not repeat a size, got {repeated} more than once. "
+            "More runs of one size are more seeds."
+        )
+    return sorted(sizes)
+
+
+def check_split(test_size: Any, class_counts: np.ndarray) -> int:
+    """Return the number of test samples that `test_size` asks for.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither a fraction nor a count, or leaves a class without a
+        sample on either side.
+    """
+    n_samples, n_classes = int(np.sum(class_counts)), len(class_counts)
+    if isinstance(test_size, numbers.Integral) and not isinstance(test_size, bool):
+        n_test = check_integer(test_size, "test_size")
+    else:
+        n_test = int(np.ceil(check_fraction(test_size, "test_size") * n_samples))
+    if not n_classes <= n_test <= n_samples - n_classes:
+        raise ValueError(
+            f"test_size must leave each of {n_classes} classes a sample for "
+            f"training and one for testing, got {test_size} of {n_samples} samples."
+        )
+    if np.min(class_counts) < 2:
+        raise ValueError(
+            f"every class needs at least 2 samples to be held out from, got one with "
+            f"{int(np.min(class_counts))}. Drop that class, or add samples of it."
+        )
+    return n_test
+
+
+def check_window(window: Any) -> Any:
+    """Return `window` if it is "auto" or two bounds in increasing order.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither, or its bounds are not positive and increasing.
+    """
+    if isinstance(window, str):
+        return check_option(window, "window", ("auto",))
+    try:
+        low, high = window
+    except (TypeError, ValueError):
+        raise TypeError(
+            'window must be "auto" or a pair (low, high) in units of the norm at the '
+            f"optimum, got {window!r}."
+        ) from None
+    for name, bound in (("window[0]", low), ("window[1]", high)):
+        if bound is not None and not bound == float("inf"):
+            check_number(bound, name, minimum=0.0, strict=False)
+    if low is not None and high is not None and not low < high:
+        raise ValueError(f"window must have low < high, got ({low:g}, {high:g}).")
+    return window

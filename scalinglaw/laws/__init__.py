@@ -1,1 +1,7 @@
-"""Filled in the next commits."""
+"""Exponents from trajectories: fits, intervals, tests and forecasts."""
+
+from .estimator import ScalingLawEstimator
+from .inference import Estimate
+from .power_law import PowerLawFit
+
+__all__ = ["Estimate", "PowerLawFit", "ScalingLawEstimator"]

@@ -1,0 +1,110 @@
+"""How often do the intervals cover, and how far off are the estimates?
+
+Simulated trajectories with known exponents, in shapes that the estimator does not
+itself fit. For each scenario and method: median bias of gamma1 and gamma2, coverage
+of the nominal 95 % intervals, share of fits that resolved a power law, share with a
+censored optimum flagged; then the power of the test of the law.
+
+    python benchmarks/coverage.py --replicates 400 --n-jobs 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+
+from scalinglaw import ScalingLawEstimator
+from scalinglaw.datasets import SCENARIOS, make_trajectories
+
+DESIGNS = {
+    "base": SCENARIOS["base"],
+    "slopes differ by run": SCENARIOS["slopes"],
+    "shocks by train size": SCENARIOS["shocks"],
+    "CNN-like": SCENARIOS["cnn"],
+    "slow tail": SCENARIOS["tail"],
+    "own test sets": {"n_test": 10_000, "shared_test_set": False},
+    "broad": SCENARIOS["broad"],
+    "budget": SCENARIOS["budget"],
+}
+EXPONENTS = ("gamma1", "gamma2", "gamma_predicted", "gamma_measured")
+# A hand-picked window for the paper's method: the middle of the straight stretch.
+PUBLISHED = {"method": "published", "window": (0.01, 0.2)}
+
+
+def replicate(design: dict, settings: dict, seed: int) -> dict[str, float]:
+    """Simulate once, fit once; return what the tables need."""
+    table = make_trajectories(**design, random_state=seed)
+    truth = table.attrs["truth"]
+    row: dict[str, float] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            law = ScalingLawEstimator(**settings).fit(table)
+        except ValueError:
+            return {"refused": 1.0}
+    for name in EXPONENTS:
+        estimate, low, high = law.exponents_.loc[name, ["estimate", "ci_low", "ci_high"]]
+        row[f"{name} ratio"] = estimate / truth[name]
+        if np.isfinite(low):
+            row[f"{name} covers"] = float(low <= truth[name] <= high)
+    row["resolved"] = float(law.resolved_)
+    row["censored"] = float(law.optima_["censored"].any())
+    row["refused"] = 0.0
+    if np.isfinite(law.consistency_["p_value"]):
+        row["rejects"] = float(law.consistency_["p_value"] < 0.05)
+    return row
+
+
+def study(
+    designs: dict[str, dict], settings: dict, replicates: int, n_jobs: int
+) -> pd.DataFrame:
+    """Return one row per design: medians of ratios, means of the rest."""
+    shapes = ("student", "gumbel", "laplace", "quadratic")
+    rows = {}
+    for name, design in designs.items():
+        drawn = Parallel(n_jobs=n_jobs)(
+            delayed(replicate)(
+                {"shape": shapes[seed % len(shapes)], **design}, settings, seed
+            )
+            for seed in range(replicates)
+        )
+        frame = pd.DataFrame(drawn)
+        ratios = [column for column in frame if column.endswith("ratio")]
+        rows[name] = pd.concat(
+            [frame[ratios].median() - 1, frame.drop(columns=ratios).mean()]
+        )
+    return pd.DataFrame(rows).T
+
+
+def main() -> None:
+    """Run the study and print its tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--replicates", type=int, default=400)
+    parser.add_argument("--n-jobs", type=int, default=2)
+    options = parser.parse_args()
+    pd.set_option("display.width", 200, "display.max_columns", 30)
+    for title, settings in (("pooled", {}), ("published", PUBLISHED)):
+        table = study(DESIGNS, settings, options.replicates, options.n_jobs)
+        covers = [f"{name} covers" for name in EXPONENTS]
+        table["difference covers"] = 1 - table.get("rejects", np.nan)
+        print(f"\n== {title}: bias (median) and coverage, {options.replicates} replicates")
+        columns = ["gamma1 ratio", "gamma2 ratio", *covers, "difference covers"]
+        columns += ["resolved", "censored", "refused"]
+        short = {name: name.replace(" covers", "").replace(" ratio", " bias") for name in columns}
+        print(table.reindex(columns=columns).rename(columns=short).round(3).to_string())
+    print("\n== power of the test of the law")
+    violated = {
+        f"{name}, {share:+.0%}": {**DESIGNS[name], "violation": share}
+        for name in list(DESIGNS)[:5]
+        for share in (0.1, -0.1)
+    }
+    power = study(violated, {}, options.replicates, options.n_jobs)
+    print(power[["rejects", "resolved"]].round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()

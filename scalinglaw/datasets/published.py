@@ -1,0 +1,199 @@
+"""The paper's aggregated data files, read without executing what they hold.
+
+The files are pickled dictionaries inside ``.npy``: a pickle may name any function
+to call. Here only the constructors of numpy's arrays, dtypes and scalars may be
+named, and everything else is refused before it is looked up.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..trajectories import check_trajectories, concat_trajectories
+
+__all__ = ["read_published"]
+
+_NUMPY_CORE = ("numpy.core.multiarray", "numpy._core.multiarray")
+_ALLOWED = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+}
+_NEEDED = ("P_arr", "log_x_grid", "mean_val_error_arr", "l_0_arr")
+_SLICES = {
+    "norms": ("l1", "frobenius", "group_21", "spectral_complexity"),
+    "wd": ("weight_decay_0", "weight_decay_1", "weight_decay_2"),
+}
+_OWN_EXPONENTS = ("gamma_1", "err_gamma_1", "gamma_2", "err_gamma_2", "k1", "k2")
+
+
+def read_published(path: str | os.PathLike) -> pd.DataFrame:
+    """Read one aggregated data file of the paper into a trajectory table.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``.npy`` file of the paper's repository: plain, ``_SGD``, ``_wd`` (three
+        weight decays) or ``_norms`` (four norms).
+
+    Returns
+    -------
+    DataFrame
+        One run per train size, averaged over seeds: ``train_size``, ``seed``
+        (0), ``epoch`` (a running number), ``test_error``,
+        ``log_spectral_complexity`` and ``log_norm_opt`` (natural logarithms).
+        Files with several weight decays or norms give one table with a ``model``
+        column, one model per slice; the norm of each slice is then in the same
+        column. ``.attrs["published"]`` holds the file's own numbers.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, is of another form, or holds anything but
+        numbers in numpy's arrays; nothing in it is executed.
+    FileNotFoundError
+        If there is no such file.
+
+    References
+    ----------
+    .. [1] D'Amico, Bocchi and Negri (2025), arXiv:2505.13230.
+    """
+    path = Path(path)
+    content = _load(path)
+    missing = [name for name in _NEEDED if name not in content]
+    if missing:
+        raise ValueError(
+            f"{path} lacks {', '.join(missing)}: it is not an aggregated file of the "
+            f"paper, it holds {', '.join(map(str, content)) or 'nothing'}."
+        )
+    try:
+        arrays = {name: np.asarray(content[name], dtype=float) for name in _NEEDED}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds something other than numbers: {error}") from error
+    table = _to_table(path, arrays)
+    table.attrs["published"] = {
+        name: np.asarray(content[name], dtype=float).tolist()
+        for name in _OWN_EXPONENTS
+        if name in content
+    } | {"n_seeds": int(np.size(content.get("seed_arr", 0)))}
+    return table
+
+
+def _to_table(path: Path, arrays: dict[str, np.ndarray]) -> pd.DataFrame:
+    sizes, grid = arrays["P_arr"], arrays["log_x_grid"]
+    errors, optima = arrays["mean_val_error_arr"], arrays["l_0_arr"]
+    if sizes.ndim != 1 or errors.ndim not in (2, 3):
+        raise _wrong_shape(path, arrays)
+    if errors.ndim == 2:
+        return _one_table(path, sizes, grid, errors, optima)
+    names = next(
+        (names for key, names in _SLICES.items() if path.stem.endswith(f"_{key}")),
+        tuple(f"slice_{number}" for number in range(len(errors))),
+    )
+    if len(names) != len(errors):
+        raise _wrong_shape(path, arrays)
+
+    def part(values: np.ndarray, number: int, ndim: int) -> np.ndarray:
+        return values[number] if values.ndim > ndim else values
+
+    return concat_trajectories(
+        {
+            name: _one_table(
+                path, sizes, part(grid, n, 1), part(errors, n, 2), part(optima, n, 1)
+            )
+            for n, name in enumerate(names)
+        }
+    )
+
+
+def _one_table(
+    path: Path,
+    sizes: np.ndarray,
+    grid: np.ndarray,
+    errors: np.ndarray,
+    optima: np.ndarray,
+) -> pd.DataFrame:
+    if errors.shape != (len(sizes), grid.size) or optima.shape != sizes.shape:
+        raise _wrong_shape(
+            path, {"P_arr": sizes, "log_x_grid": grid, "mean_val_error_arr": errors}
+        )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        log_grid, log_optima = np.log(grid), np.log(optima)
+    rows = pd.DataFrame(
+        {
+            "train_size": np.repeat(sizes, grid.size),
+            "seed": 0,
+            "epoch": np.tile(np.arange(grid.size, dtype=float), len(sizes)),
+            "test_error": errors.ravel(),
+            "log_spectral_complexity": np.tile(log_grid, len(sizes)),
+            "log_norm_opt": np.repeat(log_optima, grid.size),
+        }
+    )
+    # The grid spans all runs; where a train size has none, the file has NaN.
+    present = np.isfinite(rows[["test_error", "log_spectral_complexity"]]).all(axis=1)
+    try:
+        return check_trajectories(rows[present])
+    except ValueError as error:
+        raise ValueError(f"{path} breaks a rule of the trajectory table: {error}") from error
+
+
+def _wrong_shape(path: Path, arrays: dict[str, np.ndarray]) -> ValueError:
+    shapes = ", ".join(f"{name} {values.shape}" for name, values in arrays.items())
+    return ValueError(f"{path} holds arrays of shapes that do not fit: {shapes}.")
+
+
+class _NumbersOnly(pickle.Unpickler):
+    """An unpickler that knows numpy's constructors and no other name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return an allowed constructor; anything else is an error."""
+        if (module, name) in _ALLOWED:
+            return _ALLOWED[module, name]
+        if module in _NUMPY_CORE and name == "_reconstruct":
+            return _empty_array
+        if module in _NUMPY_CORE and name == "scalar":
+            return _scalar
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def _empty_array(subtype: type, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Stand for numpy's own: an array to be filled by ``__setstate__``."""
+    if subtype is not np.ndarray:
+        raise pickle.UnpicklingError("it asks for an array of another class")
+    return np.ndarray.__new__(np.ndarray, (0,), "b")
+
+
+def _scalar(dtype: np.dtype, data: bytes) -> Any:
+    if dtype.hasobject:
+        raise pickle.UnpicklingError("it asks for an object scalar")
+    return np.frombuffer(data, dtype=dtype, count=1)[0]
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """Return the dictionary in an .npy file of one object."""
+    with open(path, "rb") as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            read_header = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[version]
+            shape, _, dtype = read_header(file)
+            if shape != () or not dtype.hasobject:
+                raise ValueError(f"it holds an array of shape {shape} and dtype {dtype}")
+            outer = _NumbersOnly(file).load()
+            content = outer.item() if isinstance(outer, np.ndarray) else outer
+        except Exception as error:
+            # Damaged pickles raise errors of many kinds, all with one meaning here.
+            raise ValueError(
+                f"{path} is not a readable data file of the paper, or not a safe one: "
+                f"{error}. Nothing in it was executed."
+            ) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not a dictionary.")
+    return content

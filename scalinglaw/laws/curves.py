@@ -1,0 +1,345 @@
+"""Runs as arrays: what a trajectory table is turned into before any fit."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .._validation import check_columns, plural
+from ..exceptions import TrajectoryWarning, ZeroNormWarning
+from ..trajectories import as_trajectories, check_trajectories, sort_trajectories
+
+__all__ = ["Curves", "as_curves", "demean", "local_linear", "prepare", "thin"]
+
+# A run whose norm falls back by more than this share of its range is reported.
+_FALL = 0.1
+# Runs smoothed at once: bounds the memory of local_linear.
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Runs in log axes, ordered by run and, within a run, by epoch.
+
+    Parameters
+    ----------
+    x, y : array of shape (n,)
+        Log norm and log error, natural.
+    run : array of int of shape (n,)
+        Run of each checkpoint, 0 to n_runs - 1, increasing.
+    size_of_run : array of int of shape (n_runs,)
+        Position in `train_sizes`.
+    train_sizes : array of int of shape (n_sizes,)
+        In increasing order.
+    n_test : int or None
+        Test examples, if all runs have the same number.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    run: np.ndarray
+    size_of_run: np.ndarray
+    train_sizes: np.ndarray
+    n_test: int | None = None
+
+    @property
+    def size(self) -> np.ndarray:
+        """Position in `train_sizes` of each checkpoint's train size."""
+        return self.size_of_run[self.run]
+
+    @property
+    def n_runs(self) -> int:
+        """Number of runs."""
+        return len(self.size_of_run)
+
+    @property
+    def n_sizes(self) -> int:
+        """Number of train sizes."""
+        return len(self.train_sizes)
+
+    def runs_of(self, size: int) -> np.ndarray:
+        """Return the runs of one train size."""
+        return np.flatnonzero(self.size_of_run == size)
+
+    def bounds(self) -> np.ndarray:
+        """Return the first row of each run, and the number of rows."""
+        return np.searchsorted(self.run, np.arange(self.n_runs + 1))
+
+
+def prepare(source: Any, norm: str, metric: str) -> pd.DataFrame:
+    """Return the rows that laws are fitted to, sorted, checked and in logs.
+
+    Parameters
+    ----------
+    source : DataFrame, fitted estimator, or list of those
+        The trajectories, rows in any order.
+    norm : str
+        Name of the norm.
+    metric : str
+        Column of the error.
+
+    Returns
+    -------
+    DataFrame
+        Run columns, ``epoch``, ``log_norm``, the metric, ``log_error``, and
+        ``n_test`` and ``log_norm_opt`` where present.
+
+    Raises
+    ------
+    ValueError
+        If the table breaks a rule, mixes models, or has too few runs.
+
+    Warns
+    -----
+    TrajectoryWarning
+        If checkpoints had to be left out, or a norm falls during training.
+    ZeroNormWarning
+        If a norm is zero.
+    """
+    table = as_trajectories(source)
+    if not isinstance(table, pd.DataFrame):
+        check_trajectories(table)
+    check_columns(table.columns, ("train_size", "seed", "epoch"), "the trajectory table")
+    _check_one_model(table)
+    table = sort_trajectories(table)
+    log_norm = f"log_{norm}"
+    table = _longest_stretches(table, [c for c in (log_norm, metric) if c in table])
+    table = check_trajectories(table, norm=norm, metric=metric)
+    table = _drop_zero_norms(table, log_norm)
+    table = _with_log_error(table, metric)
+    columns = ["train_size", "seed", "epoch", log_norm, metric, "log_error"]
+    columns += [name for name in ("n_test", "log_norm_opt") if name in table]
+    table = table[columns].rename(columns={log_norm: "log_norm"})
+    _warn_of_falling_norms(table)
+    return table
+
+
+def as_curves(table: pd.DataFrame) -> Curves:
+    """Return the arrays of a prepared table.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`prepare`.
+
+    Returns
+    -------
+    Curves
+        Its runs.
+    """
+    run = table.groupby(["train_size", "seed"], sort=True).ngroup().to_numpy()
+    first = np.flatnonzero(np.diff(run, prepend=-1))
+    train_sizes, size_of_run = np.unique(
+        table["train_size"].to_numpy()[first], return_inverse=True
+    )
+    n_test = None
+    if "n_test" in table and table["n_test"].nunique() == 1:
+        n_test = int(table["n_test"].iloc[0])
+    return Curves(
+        x=table["log_norm"].to_numpy(),
+        y=table["log_error"].to_numpy(),
+        run=run,
+        size_of_run=size_of_run,
+        train_sizes=train_sizes,
+        n_test=n_test,
+    )
+
+
+def thin(curves: Curves, n_points: int) -> Curves:
+    """Average blocks of consecutive checkpoints, for at most `n_points` a run.
+
+    Parameters
+    ----------
+    curves : Curves
+        Any number of checkpoints a run.
+    n_points : int
+        At most so many are left; runs that have no more are untouched.
+
+    Returns
+    -------
+    Curves
+        Geometric means of norms and errors.
+    """
+    bounds = curves.bounds()
+    length = np.diff(bounds)
+    if length.max() <= n_points:
+        return curves
+    position = np.arange(len(curves.x)) - bounds[:-1][curves.run]
+    kept = np.minimum(length, n_points)
+    block = position * kept[curves.run] // length[curves.run]
+    label = block + (np.cumsum(kept) - kept)[curves.run]
+    count = np.bincount(label)
+    return replace(
+        curves,
+        x=np.bincount(label, curves.x) / count,
+        y=np.bincount(label, curves.y) / count,
+        run=np.repeat(np.arange(curves.n_runs), kept),
+    )
+
+
+def demean(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Take the mean of its group from each value.
+
+    Parameters
+    ----------
+    values : array of shape (n,) or (n, k)
+        What to demean.
+    groups : array of int of shape (n,)
+        Group of each row; numbers may be missing.
+
+    Returns
+    -------
+    array
+        Of the shape of `values`.
+    """
+    count = np.maximum(np.bincount(groups), 1)
+    if values.ndim == 1:
+        return values - (np.bincount(groups, values) / count)[groups]
+    return np.column_stack([demean(column, groups) for column in values.T])
+
+
+def local_linear(
+    at: np.ndarray, x: np.ndarray, y: np.ndarray, bandwidth: float
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Smooth curves by local straight lines with Gaussian weights.
+
+    Parameters
+    ----------
+    at : array of shape (n_curves, m)
+        Where to evaluate.
+    x, y : array of shape (n_curves, n)
+        Points of each curve; NaN where a curve has fewer.
+    bandwidth : float
+        Standard deviation of the weights, in the unit of `x`.
+
+    Returns
+    -------
+    value, slope : array of shape (n_curves, m)
+        NaN where the points within reach do not determine them.
+    """
+    value, slope = np.full(at.shape, np.nan), np.full(at.shape, np.nan)
+    for start in range(0, len(at), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        missing = np.isnan(y[part]) | np.isnan(x[part])
+        distance = (x[part, None, :] - at[part, :, None]) / bandwidth
+        distance = np.where(missing[:, None, :], np.inf, distance)
+        weight = np.exp(-0.5 * distance**2)
+        distance = np.where(missing[:, None, :], 0.0, distance)
+        height = np.where(missing, 0.0, y[part])[:, None, :]
+        s0, s1 = weight.sum(-1), (weight * distance).sum(-1)
+        s2 = (weight * distance**2).sum(-1)
+        t0 = (weight * height).sum(-1)
+        t1 = (weight * distance * height).sum(-1)
+        determinant = s0 * s2 - s1**2
+        determinant[determinant < 1e-8 * s0**2] = np.nan
+        value[part] = (s2 * t0 - s1 * t1) / determinant
+        slope[part] = (s0 * t1 - s1 * t0) / determinant / bandwidth
+    return value, slope
+
+
+def padded(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
+    """Return x and y as arrays of shape (n_runs, longest), padded by NaN."""
+    bounds = curves.bounds()
+    position = np.arange(len(curves.x)) - bounds[:-1][curves.run]
+    shape = (curves.n_runs, int(np.diff(bounds).max()))
+    x, y = np.full(shape, np.nan), np.full(shape, np.nan)
+    x[curves.run, position] = curves.x
+    y[curves.run, position] = curves.y
+    return x, y
+
+
+def _check_one_model(table: pd.DataFrame) -> None:
+    if "model" in table and table["model"].nunique() > 1:
+        names = ", ".join(map(str, table["model"].unique()[:5]))
+        raise ValueError(
+            f"trajectories mixes {table['model'].nunique()} models ({names}): their "
+            "laws differ. Fit one model at a time, or pass the table to "
+            "compare_exponents."
+        )
+
+
+def _longest_stretches(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Keep, of each run, the longest stretch of checkpoints without NaN."""
+    present = table[columns].notna().all(axis=1).to_numpy()
+    if present.all():
+        return table
+    run = table.groupby(["train_size", "seed"]).ngroup().to_numpy()
+    # A stretch ends where the run, or the presence of values, changes.
+    change = (np.diff(run, prepend=-1) != 0) | np.diff(present, prepend=False)
+    stretch = np.cumsum(change)
+    length = np.bincount(stretch, present)[stretch]
+    frame = pd.DataFrame({"run": run, "stretch": stretch, "length": length})
+    best = frame.sort_values(["run", "length"], kind="stable").groupby("run").tail(1)
+    keep = present & np.isin(stretch, best["stretch"])
+    warnings.warn(
+        f"{plural(int((~keep).sum()), 'checkpoint')} of {keep.size} left out: "
+        f"{' or '.join(columns)} is missing there, and each run is used on its "
+        "longest stretch without a gap.",
+        TrajectoryWarning,
+        stacklevel=5,
+    )
+    return table[keep].reset_index(drop=True)
+
+
+def _drop_zero_norms(table: pd.DataFrame, log_norm: str) -> pd.DataFrame:
+    zero = np.isneginf(table[log_norm].to_numpy())
+    if not zero.any():
+        return table
+    if zero.all():
+        raise ValueError(
+            f"{log_norm} is minus infinity at every checkpoint: a layer stays at "
+            "zero. Initialise all layers with non-zero weights."
+        )
+    warnings.warn(
+        f"{plural(int(zero.sum()), 'checkpoint')} with {log_norm} of minus infinity "
+        "left out: a layer of zeros makes the norm vanish there.",
+        ZeroNormWarning,
+        stacklevel=5,
+    )
+    return table[~zero].reset_index(drop=True)
+
+
+def _with_log_error(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Add ``log_error``; an error of zero counts as half an example."""
+    error = table[metric].to_numpy()
+    if (error < 0).any():
+        raise ValueError(
+            f"{metric} must not be negative: its logarithm is fitted, got "
+            f"{error.min():g}."
+        )
+    zero = error == 0
+    if zero.all():
+        raise ValueError(f"{metric} is 0 at every checkpoint: there is nothing to fit.")
+    if zero.any() and "n_test" in table and metric == "test_error":
+        error = np.where(zero, 0.5 / (table["n_test"].to_numpy() + 1), error)
+    elif zero.any():
+        warnings.warn(
+            f"{plural(int(zero.sum()), 'checkpoint')} with {metric} 0 left out, "
+            "which flattens the optimum. Record n_test, the number of test "
+            "examples, and they count as half an error.",
+            TrajectoryWarning,
+            stacklevel=5,
+        )
+        table, error = table[~zero].reset_index(drop=True), error[~zero]
+    return table.assign(log_error=np.log(error))
+
+
+def _warn_of_falling_norms(table: pd.DataFrame) -> None:
+    groups = table.groupby(["train_size", "seed"])["log_norm"]
+    step = groups.diff()
+    keys = [table["train_size"], table["seed"]]
+    fall = (-step.clip(upper=0)).groupby(keys).sum()
+    span = groups.max() - groups.min()
+    many = int((fall > _FALL * span).sum())
+    if many:
+        warnings.warn(
+            f"the norm falls during training in {many} of {plural(len(span), 'run')}, "
+            "as weight decay makes it do: a law in the norm may not describe "
+            "them.",
+            TrajectoryWarning,
+            stacklevel=4,
+        )

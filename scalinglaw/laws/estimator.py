@@ -1,0 +1,501 @@
+"""The estimator that turns trajectories into exponents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from .._validation import check_fraction, check_option, check_window
+from .curves import Curves, as_curves, prepare
+from .fitted import FittedLaws
+from .forecast import forecast_curve, forecast_optimum
+from .landmark import average_minima, raw_minima, smoothed_minima
+from .pooled import fit_pooled, summarise_sensitivity
+from .published import fit_published
+from .summary import summarise
+from .window import Window, average_over_seeds
+
+__all__ = ["ScalingLawEstimator"]
+
+EXPONENTS = ("gamma1", "gamma2", "gamma_predicted", "gamma_measured")
+_FITTED_EXPONENTS = ("gamma1", "gamma2", "gamma_measured")
+
+
+class ScalingLawEstimator(TransformerMixin, BaseEstimator):
+    r"""Exponents of dynamical scaling laws, with intervals and a test of the law.
+
+    Fits the norm law :math:`\epsilon = k_1 \lambda^{-\gamma_1}`, the optimum law
+    :math:`\lambda_\mathrm{opt} = k_2 P^{\gamma_2}` and the data law
+    :math:`\epsilon_\mathrm{opt} \sim P^{-\gamma}`, and tests whether
+    :math:`\gamma = \gamma_1\gamma_2`.
+
+    What could mislead: where no clean power law is seen, ``resolved_`` is False and
+    ``gamma1`` is an effective maximum slope that no law should be tested with; and an
+    optimum at the last checkpoint is no optimum (``optima_["censored"]``).
+
+    Parameters
+    ----------
+    norm : str, default="spectral_complexity"
+        Norm to use: the column ``log_<norm>``.
+    metric : str, default="test_error"
+        Column of the error.
+    method : {"pooled", "published"}, default="pooled"
+        ``"pooled"`` fits all runs at once with clustered errors; ``"published"`` is
+        the paper's method, whose standard errors are up to three times too small.
+    window : "auto" or (low, high), default="auto"
+        Where gamma1 is fitted, in units of the norm over the norm at the optimum;
+        None leaves a side open. ``"auto"`` finds it from the local slope.
+    landmark : {"auto", "knee", "minimum"}, default="auto"
+        What gamma2 is fitted to: the knee, where a curve leaves the early law; or
+        the lowest error. ``"auto"`` takes the knee where the crossover is resolved.
+    min_train_size : float, dict or None, default=None
+        Smallest train size used; a dict gives one by exponent (``"gamma1"``,
+        ``"gamma2"``, ``"gamma_measured"``), for ``method="published"`` only.
+    offset : bool, default=False
+        Fit an error :math:`q_1` that no norm removes, and take it off.
+    confidence_level : float, default=0.95
+        Of the intervals in ``exponents_``.
+
+    Attributes
+    ----------
+    exponents_ : DataFrame
+        Index ``gamma1``, ``gamma2``, ``gamma_predicted``, ``gamma_measured``;
+        columns ``estimate``, ``std_err``, ``df``, ``ci_low``, ``ci_high``. Positive
+        for decay (``gamma1``, ``gamma_*``) and growth (``gamma2``); NaN where the
+        data do not support a number.
+    gamma1_, gamma2_, gamma_predicted_, gamma_measured_ : Estimate
+        The same, with ``estimate``, ``std_err``, ``df`` and ``conf_int(alpha)``.
+    consistency_ : Series
+        ``difference`` (predicted less measured), ``std_err``, ``df``,
+        ``statistic``, ``p_value``; NaN where gamma1 is unresolved.
+    optima_ : DataFrame
+        One row per run: ``train_size``, ``seed``, ``log_norm`` and ``error`` at the
+        lowest error, and whether it is ``censored`` (at the last checkpoint).
+    landmarks_ : DataFrame
+        What gamma2 was fitted to, one row per train size: ``train_size``,
+        ``log_norm``, ``log_error``, ``censored``.
+    landmark_ : str
+        ``"knee"`` or ``"minimum"``.
+    window_ : tuple of float
+        The window, in units of the norm over the norm at the landmark: its
+        smallest and largest bound over the train sizes.
+    windows_ : DataFrame
+        By train size: ``log_norm_low``, ``log_norm_high``, ``n_points``.
+    window_sensitivity_ : Series
+        Smallest, median and largest gamma1 over all windows one might have chosen,
+        and where the chosen one stands (``rank``).
+    window_grid_ : DataFrame
+        These windows, one per row.
+    resolved_ : bool
+        Whether a clean power law was seen.
+    offset_ : float
+        Error taken off; 0 without ``offset``.
+    offset_test_ : Series
+        ``statistic`` (F), ``df`` and ``p_value`` of an offset in the window.
+    results_ : dict of str to statsmodels results
+        Regressions by law.
+    trajectories_ : DataFrame
+        The rows used, with ``log_norm``, ``log_error`` and ``in_window``.
+    norm_law_, optimum_law_, data_law_ : Line or None
+        The fitted lines.
+
+    See Also
+    --------
+    compare_exponents : Compare the exponents of several models.
+
+    References
+    ----------
+    .. [1] D'Amico, Bocchi and Negri (2025), arXiv:2505.13230.
+
+    Examples
+    --------
+    >>> from scalinglaw import ScalingLawEstimator
+    >>> from scalinglaw.datasets import make_trajectories
+    >>> law = ScalingLawEstimator().fit(make_trajectories(random_state=0))
+    >>> law.exponents_[["estimate", "ci_low", "ci_high"]].round(2)
+                     estimate  ci_low  ci_high
+    gamma1               0.50    0.49     0.51
+    gamma2               1.00    0.98     1.01
+    gamma_predicted      0.50    0.49     0.51
+    gamma_measured       0.50    0.49     0.51
+    """
+
+    def __init__(
+        self,
+        norm: str = "spectral_complexity",
+        *,
+        metric: str = "test_error",
+        method: str = "pooled",
+        window: Any = "auto",
+        landmark: str = "auto",
+        min_train_size: Any = None,
+        offset: bool = False,
+        confidence_level: float = 0.95,
+    ):
+        self.norm = norm
+        self.metric = metric
+        self.method = method
+        self.window = window
+        self.landmark = landmark
+        self.min_train_size = min_train_size
+        self.offset = offset
+        self.confidence_level = confidence_level
+
+    def fit(self, trajectories: Any, y: Any = None) -> ScalingLawEstimator:
+        """Fit the laws.
+
+        Parameters
+        ----------
+        trajectories : DataFrame, or list of fitted classifiers
+            The trajectory table, rows in any order.
+        y : None
+            Ignored; here for pipelines.
+
+        Returns
+        -------
+        ScalingLawEstimator
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the table breaks a rule; the message names both.
+        """
+        smallest = self._check_parameters()
+        table = prepare(trajectories, self.norm, self.metric)
+        table = self._restrict(table, smallest)
+        curves = as_curves(table)
+        laws = self._fit_curves(table, curves, smallest)
+        self._store(table, curves, laws)
+        return self
+
+    def transform(self, trajectories: Any) -> pd.DataFrame:
+        """Estimate the exponents of other trajectories in the window learned by fit.
+
+        Parameters
+        ----------
+        trajectories : DataFrame, or list of fitted classifiers
+            The trajectory table. Train sizes that `fit` has not seen get the
+            window of the others, in units of the norm at the landmark.
+
+        Returns
+        -------
+        DataFrame
+            In the form of ``exponents_``.
+        """
+        check_is_fitted(self)
+        smallest = self._check_parameters()
+        table = self._restrict(
+            prepare(trajectories, self.norm, self.metric), smallest
+        )
+        curves = as_curves(table)
+        laws = self._fit_curves(table, curves, smallest, learned=True)
+        return self._exponent_table(laws)
+
+    def predict(
+        self, train_size: Any, return_interval: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Forecast the error at the optimum.
+
+        Parameters
+        ----------
+        train_size : array-like of shape (n,)
+            Train sizes, seen or not.
+        return_interval : bool, default=False
+            Also return a prediction interval for the mean over seeds.
+
+        Returns
+        -------
+        error : ndarray of shape (n,)
+            Fractions.
+        low, high : ndarray of shape (n,)
+            Only with `return_interval`.
+        """
+        check_is_fitted(self)
+        log_error, low, high = forecast_optimum(
+            train_size, self.data_law_, self._optimum_shift, 1 - self.confidence_level
+        )
+        error = self.offset_ + np.exp(log_error)
+        if not return_interval:
+            return error
+        return error, self.offset_ + np.exp(low), self.offset_ + np.exp(high)
+
+    def predict_curve(self, train_size: float, log_norm: Any) -> np.ndarray:
+        r"""Forecast the error along a whole run from the collapsed master curve.
+
+        Parameters
+        ----------
+        train_size : float
+            Train size, seen or not.
+        log_norm : array-like of shape (n,)
+            Natural logarithms of the norm.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Errors; NaN outside the range that the collapsed curves cover.
+        """
+        check_is_fitted(self)
+        log_error = forecast_curve(
+            train_size, log_norm, self.optimum_law_, self.data_law_, self._master_curve
+        )
+        return self.offset_ + np.exp(log_error)
+
+    def score(self, trajectories: Any, y: Any = None) -> float:
+        """Return R^2 of the log error at the optimum.
+
+        Parameters
+        ----------
+        trajectories : DataFrame, or list of fitted classifiers
+            The trajectory table.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            1 for a perfect forecast, 0 for one as good as the mean of the train
+            sizes in `trajectories`; NaN for a single train size.
+        """
+        check_is_fitted(self)
+        curves = as_curves(prepare(trajectories, self.norm, self.metric))
+        laws = self._optima_of(curves)
+        with np.errstate(divide="ignore"):
+            forecast = np.log(self.predict(curves.train_sizes))
+        residual = np.sum((laws - forecast) ** 2)
+        total = np.sum((laws - laws.mean()) ** 2)
+        return float(1 - residual / total) if total > 0 else math.nan
+
+    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Return the intervals of all exponents.
+
+        Parameters
+        ----------
+        alpha : float, default=0.05
+            Significance level.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``ci_low`` and ``ci_high``.
+        """
+        check_is_fitted(self)
+        check_fraction(alpha, "alpha")
+        return pd.DataFrame(
+            {name: e.conf_int(alpha) for name, e in self._laws.exponents.items()},
+            index=["ci_low", "ci_high"],
+        ).T
+
+    def summary(self) -> Any:
+        """Return tables of exponents and of how they were found, and a conclusion.
+
+        Returns
+        -------
+        statsmodels Summary
+            Prints as text; has ``as_html()`` and ``as_latex()``.
+        """
+        check_is_fitted(self)
+        return summarise(self)
+
+    def _repr_html_(self) -> str:
+        """Return the exponents for a notebook."""
+        if not hasattr(self, "exponents_"):
+            return f"<pre>{self!r}</pre>"
+        return self.summary().as_html()
+
+    def _check_parameters(self) -> dict[str, float]:
+        """Return the smallest train size by exponent."""
+        check_option(self.method, "method", ("pooled", "published"))
+        check_option(self.landmark, "landmark", ("auto", "knee", "minimum"))
+        check_option(self.offset, "offset", (False, True))
+        check_fraction(self.confidence_level, "confidence_level")
+        check_window(self.window)
+        sizes = self.min_train_size
+        if not isinstance(sizes, Mapping):
+            return dict.fromkeys(_FITTED_EXPONENTS, 0 if sizes is None else float(sizes))
+        for name in sizes:
+            check_option(name, "min_train_size's key", _FITTED_EXPONENTS)
+        if self.method == "pooled":
+            raise ValueError(
+                "min_train_size must be one number for method='pooled', got a dict: "
+                "predicted and measured exponents are compared on the same train sizes."
+            )
+        return {name: float(sizes.get(name) or 0) for name in _FITTED_EXPONENTS}
+
+    def _restrict(self, table: pd.DataFrame, smallest: dict[str, float]) -> pd.DataFrame:
+        kept = table[table["train_size"] >= min(smallest.values())]
+        if kept.empty:
+            raise ValueError(
+                f"min_train_size={self.min_train_size} leaves no train size: the "
+                f"largest is {table['train_size'].max()}."
+            )
+        return kept.reset_index(drop=True)
+
+    def _fit_curves(
+        self,
+        table: pd.DataFrame,
+        curves: Curves,
+        smallest: dict[str, float],
+        learned: bool = False,
+    ) -> FittedLaws:
+        known = None
+        if "log_norm_opt" in table:
+            known = table.groupby("train_size")["log_norm_opt"].first().to_numpy()
+        window = self._learned_window(curves) if learned else None
+        if self.method == "published":
+            return fit_published(
+                curves,
+                window=self.window,
+                known=known,
+                min_train_size=smallest,
+                learned=window,
+            )
+        return fit_pooled(
+            curves,
+            window=self.window,
+            landmark=self.landmark,
+            offset=self.offset,
+            known=known,
+            learned=window,
+            use_crossover=self._laws.crossover is not None if learned else None,
+        )
+
+    def _learned_window(self, curves: Curves) -> Window:
+        """Return the window of `fit` for the train sizes of other curves."""
+        learned = self._laws.window
+        known = dict(
+            zip(
+                self.windows_["train_size"],
+                zip(learned.low, learned.high, strict=True),
+                strict=True,
+            )
+        )
+        low, high = np.full((2, curves.n_sizes), np.nan)
+        for position, size in enumerate(curves.train_sizes):
+            if size in known:
+                low[position], high[position] = known[size]
+            elif self.optimum_law_ is not None:
+                at = float(self.optimum_law_.predict(np.log(size)))
+                low[position] = at + np.nanmedian(self._window_bounds[0])
+                high[position] = at + np.nanmedian(self._window_bounds[1])
+        return Window(low, high, learned.how)
+
+    def _store(self, table: pd.DataFrame, curves: Curves, laws: FittedLaws) -> None:
+        self._laws = laws
+        self.exponents_ = self._exponent_table(laws)
+        for name in EXPONENTS:
+            setattr(self, f"{name}_", laws.exponents[name])
+        test = laws.consistency
+        self.consistency_ = pd.Series(
+            {
+                "difference": test.estimate,
+                "std_err": test.std_err,
+                "df": test.df,
+                "statistic": test.statistic,
+                "p_value": test.p_value,
+            },
+            name="consistency",
+        )
+        first = curves.bounds()[:-1]
+        self.optima_ = table.iloc[first][["train_size", "seed"]].reset_index(drop=True)
+        self.optima_["log_norm"] = laws.optima.x
+        self.optima_["error"] = laws.offset + np.exp(laws.optima.y)
+        self.optima_["censored"] = laws.optima.censored
+        self.landmark_ = laws.landmarks.kind
+        self.landmarks_ = pd.DataFrame(
+            {
+                "train_size": curves.train_sizes,
+                "log_norm": laws.landmarks.x,
+                "log_error": laws.landmarks.y,
+                "censored": laws.landmarks.censored,
+            }
+        )
+        self.norm_law_ = laws.norm_law
+        self.optimum_law_ = laws.optimum_law
+        self.data_law_ = laws.data_law
+        self.resolved_ = laws.resolved
+        self.results_ = dict(laws.results)
+        self.offset_ = laws.offset
+        self.offset_test_ = pd.Series(
+            {
+                "statistic": laws.offset_test.statistic**2,
+                "df": laws.offset_test.df,
+                "p_value": laws.offset_test.p_value,
+            },
+            name="offset",
+        )
+        self._store_window(curves, laws)
+        self._optimum_shift = laws.optimum_shift
+        self.trajectories_ = table.assign(
+            log_error=np.log(np.exp(table["log_error"]) - laws.offset)
+            if laws.offset
+            else table["log_error"],
+            in_window=laws.inside,
+        )
+        self._master_curve = self._collapse(curves, laws)
+        self.n_features_in_ = table.shape[1]
+
+    def _store_window(self, curves: Curves, laws: FittedLaws) -> None:
+        window = laws.window
+        self.windows_ = pd.DataFrame(
+            {
+                "train_size": curves.train_sizes,
+                "log_norm_low": window.low,
+                "log_norm_high": window.high,
+                "n_points": np.bincount(curves.size, laws.inside, curves.n_sizes).astype(
+                    int
+                ),
+            }
+        )
+        bounds = np.array([window.low, window.high]) - laws.landmarks.x
+        self._window_bounds = bounds
+        if np.isnan(bounds).all():
+            self.window_ = (np.nan, np.nan)
+        else:
+            with np.errstate(over="ignore"):
+                low, high = np.nanmin(bounds[0]), np.nanmax(bounds[1])
+                self.window_ = (float(np.exp(low)), float(np.exp(high)))
+        self.window_grid_ = laws.sensitivity
+        self.window_sensitivity_ = summarise_sensitivity(
+            laws.sensitivity, laws.exponents["gamma1"].estimate
+        )
+
+    def _exponent_table(self, laws: FittedLaws) -> pd.DataFrame:
+        alpha = 1 - self.confidence_level
+        rows = {}
+        for name in EXPONENTS:
+            found = laws.exponents[name]
+            rows[name] = (found.estimate, found.std_err, found.df, *found.conf_int(alpha))
+        columns = ["estimate", "std_err", "df", "ci_low", "ci_high"]
+        return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+    def _collapse(
+        self, curves: Curves, laws: FittedLaws
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the curves averaged over seeds, relative to their landmarks."""
+        if self.method == "published":
+            size = curves.size
+            return curves.x - laws.landmarks.x[size], curves.y - laws.landmarks.y[size]
+        shifted = curves if not laws.offset else _less_offset(curves, laws.offset)
+        means = average_over_seeds(shifted)
+        x = means.x - laws.landmarks.x[:, None]
+        y = means.y - laws.landmarks.y[:, None]
+        return x.ravel(), y.ravel()
+
+    def _optima_of(self, curves: Curves) -> np.ndarray:
+        """Return the log error at the optimum of other curves, by train size."""
+        if self.method == "published":
+            return average_minima(curves, raw_minima(curves)).y
+        decay = average_over_seeds(curves).decay
+        return average_minima(curves, smoothed_minima(curves, decay)).y
+
+
+def _less_offset(curves: Curves, offset: float) -> Curves:
+    return replace(curves, y=np.log(np.exp(curves.y) - offset))

@@ -1,0 +1,130 @@
+"""What a fitted law says, in tables and in one sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from statsmodels.iolib.summary2 import Summary
+
+if TYPE_CHECKING:
+    from .estimator import ScalingLawEstimator
+
+__all__ = ["conclude", "summarise"]
+
+# An offset is suggested above this F: below, taking it off costs more than it gains.
+_LARGE_F = 8.0
+
+
+def summarise(law: ScalingLawEstimator) -> Summary:
+    """Return the summary of a fitted law.
+
+    Parameters
+    ----------
+    law : ScalingLawEstimator
+        A fitted one.
+
+    Returns
+    -------
+    statsmodels Summary
+        Settings, exponents, the test of the law, remarks and the conclusion.
+    """
+    summary = Summary()
+    summary.add_title("Dynamical scaling law")
+    summary.add_dict(_settings(law), ncols=1, align="l")
+    shown = law.exponents_.rename(
+        columns={
+            "std_err": "std err",
+            "ci_low": f"[{100 * law.confidence_level:g}%",
+            "ci_high": "CI]",
+        }
+    )
+    summary.add_df(shown, float_format="%.4f")
+    test = law.consistency_
+    if np.isfinite(test["p_value"]):
+        summary.add_df(
+            pd.DataFrame([test]).rename(index={"consistency": "predicted - measured"}),
+            float_format="%.4f",
+        )
+    for remark in (*law._laws.remarks, conclude(law)):
+        summary.add_text(remark)
+    return summary
+
+
+def _settings(law: ScalingLawEstimator) -> dict[str, str]:
+    """Return how the numbers were found."""
+    laws, optima = law._laws, law.optima_
+    sensitivity = law.window_sensitivity_
+    settings = {
+        "Norm, metric": f"{law.norm}, {law.metric}",
+        "Runs": f"{len(optima)}, at {optima['train_size'].nunique()} train sizes from "
+        f"{optima['train_size'].min()} to {optima['train_size'].max()}",
+        "Method of gamma1": laws.covariance,
+        "Clusters": laws.clusters,
+        "Window": f"{laws.window.how}; {law.window_[0]:.3g} to {law.window_[1]:.3g} "
+        f"times the norm at the {law.landmark_}",
+    }
+    if sensitivity["n_windows"]:
+        settings["Window sensitivity"] = (
+            f"gamma1 from {sensitivity['min']:.3g} to {sensitivity['max']:.3g} (median "
+            f"{sensitivity['median']:.3g}) over {int(sensitivity['n_windows'])} windows; "
+            f"{sensitivity['rank']:.0%} lie below the one reported"
+        )
+    settings["Landmark of gamma2"] = law.landmark_
+    settings["Censored optima"] = f"{int(optima['censored'].sum())} of {len(optima)} runs"
+    f_value = law.offset_test_["statistic"]
+    if law.offset:
+        settings["Offset"] = f"{law.offset_:.3g} taken off the error"
+    elif np.isfinite(f_value):
+        advice = "; try offset=True" if f_value > _LARGE_F else ""
+        settings["Offset"] = f"not fitted; F = {f_value:.1f} in the window{advice}"
+    return settings
+
+
+def conclude(law: ScalingLawEstimator) -> str:
+    """Return in one sentence what may be concluded.
+
+    Parameters
+    ----------
+    law : ScalingLawEstimator
+        A fitted one.
+
+    Returns
+    -------
+    str
+        About the law that predicts the data exponent from the other two.
+    """
+    exponents, test = law.exponents_, law.consistency_
+    alpha = 1 - law.confidence_level
+    if law.method == "published":
+        return (
+            "Conclusion: exponents as the paper computes them; for intervals that cover "
+            'and a test of the law use method="pooled".'
+        )
+    if not np.isfinite(exponents.loc["gamma2", "estimate"]):
+        return (
+            "Conclusion: training was too short to see where the test error is lowest, "
+            "so that nothing can be said about the laws of the train size."
+        )
+    if not law.resolved_:
+        return (
+            "Conclusion: no clean power law was resolved, so that the law is not tested; "
+            "gamma1 and the predicted exponent depend on the window."
+        )
+    if not np.isfinite(test["p_value"]):
+        return "Conclusion: too few train sizes to test the law."
+    low, high = law._laws.consistency.conf_int(alpha)
+    measured = exponents.loc["gamma_measured", "estimate"]
+    bound = max(abs(low), abs(high)) / abs(measured)
+    if test["p_value"] < alpha:
+        return (
+            "Conclusion: the product gamma1 * gamma2 differs from the measured exponent "
+            f"by {test['difference']:+.3f} (p = {test['p_value']:.2g}): these runs "
+            "contradict the law."
+        )
+    return (
+        "Conclusion: these runs do not contradict the law (p = "
+        f"{test['p_value']:.2g}); a difference of more than {bound:.0%} of the measured "
+        "exponent can be excluded."
+    )
