@@ -8,6 +8,7 @@ __all__ = [
     "CensoredOptimumWarning",
     "RunFailedWarning",
     "TrajectoryWarning",
+    "UncountedParameterWarning",
     "UnresolvedExponentWarning",
     "ZeroNormWarning",
 ]
@@ -19,6 +20,10 @@ class TrajectoryWarning(UserWarning):
 
 class ZeroNormWarning(TrajectoryWarning):
     """A layer holds only zeros, so that its log-norm is minus infinity."""
+
+
+class UncountedParameterWarning(UserWarning):
+    """A matrix of parameters belongs to no known kind of layer and is left out."""
 
 
 class CensoredOptimumWarning(UserWarning):
