@@ -1,1 +1,6 @@
-"""Filled in the next commits."""
+"""The logistic perceptron, whose scaling laws are known exactly."""
+
+from .estimator import LogisticPerceptron
+from .teacher import make_teacher_student
+
+__all__ = ["LogisticPerceptron", "make_teacher_student"]

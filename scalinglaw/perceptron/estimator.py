@@ -1,0 +1,360 @@
+"""The reference estimator: a perceptron whose scaling laws are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from .._validation import check_integer, check_number, check_option, check_seed
+from ..trajectories import check_trajectories
+from .descent import gradient_descent
+from .flow import LOSSES, FlowPath, norm_flow
+
+__all__ = ["LogisticPerceptron"]
+
+
+class LogisticPerceptron(ClassifierMixin, BaseEstimator):
+    r"""Perceptron trained by gradient flow, recorded along its growing norm.
+
+    The decision is :math:`x \cdot w/\sqrt N`, the loss
+    :math:`\log(1 + \exp(-2 y\, x \cdot w/\sqrt N))` and the norm
+    :math:`\lambda = \|w\|/\sqrt N`, recorded as ``log_rms``. Training starts along
+    Hebb's direction at a small norm. More than two classes are learned one against
+    the rest, all at the same norm. There is no intercept, as in the theory.
+
+    Parameters
+    ----------
+    solver : {"norm_flow", "gradient_descent"}, default="norm_flow"
+        ``"norm_flow"`` integrates gradient flow with the norm as its clock, at a cost
+        that grows with the logarithm of the norm; ``"gradient_descent"`` takes full
+        batches with torch, in a number of steps exponential in the norm.
+    max_norm : float, default=1e3
+        Norm at which training ends.
+    init_norm : float, default=1e-2
+        Norm at which it starts.
+    n_records : int, default=60
+        Records, log-spaced in the norm.
+    loss : {"logistic", "square"}, default="logistic"
+        ``"square"`` is the counterexample: it has no power law.
+    lr : float, default=0.1
+        Learning rate of ``"gradient_descent"``.
+    max_steps : int, default=100000
+        Steps of ``"gradient_descent"`` at most.
+    device : str, default="auto"
+        torch device of ``"gradient_descent"``; "auto" takes a GPU if there is one.
+    random_state : int or None, default=None
+        The flow is deterministic; the number is written into ``seed``.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Final weights :math:`w`.
+    trajectory_ : DataFrame
+        One row per record: ``train_size``, ``seed``, ``epoch`` (number of the
+        record), ``log_rms``, ``train_error``, ``train_loss`` (nats), ``margin`` (the
+        smallest :math:`y\,x\cdot w/\|w\|`), and, with a teacher or `eval_set`,
+        ``test_error`` and ``relative_test_error`` (over Hebb's).
+    classes_ : ndarray of shape (n_classes,)
+        Labels.
+    stop_reason_ : str
+        ``"max_norm"``; ``"norm_converged"`` where the data are not linearly
+        separable, so that the norm stops at a finite optimum, which ``coef_`` is;
+        ``"max_steps"``.
+    n_features_in_ : int
+        :math:`N`.
+
+    References
+    ----------
+    .. [1] D'Amico, Bocchi and Negri (2025), arXiv:2505.13230, section 3.
+
+    Examples
+    --------
+    >>> from scalinglaw import LogisticPerceptron, make_teacher_student
+    >>> X, y, teacher = make_teacher_student(1000, 50, random_state=0)
+    >>> perceptron = LogisticPerceptron(max_norm=100.0).fit(X, y, teacher=teacher)
+    >>> print(f"{perceptron.trajectory_['test_error'].min():.3f}")
+    0.025
+    """
+
+    def __init__(
+        self,
+        *,
+        solver: str = "norm_flow",
+        max_norm: float = 1e3,
+        init_norm: float = 1e-2,
+        n_records: int = 60,
+        loss: str = "logistic",
+        lr: float = 0.1,
+        max_steps: int = 100_000,
+        device: str = "auto",
+        random_state: int | None = None,
+    ):
+        self.solver = solver
+        self.max_norm = max_norm
+        self.init_norm = init_norm
+        self.n_records = n_records
+        self.loss = loss
+        self.lr = lr
+        self.max_steps = max_steps
+        self.device = device
+        self.random_state = random_state
+
+    def fit(
+        self, X: Any, y: Any, eval_set: Any = None, teacher: Any = None
+    ) -> LogisticPerceptron:
+        r"""Train from Hebb's direction to the largest norm.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,)
+            Labels of any type.
+        eval_set : tuple (X_test, y_test), optional
+            Held-out samples for the test error.
+        teacher : array-like of shape (n_features,), optional
+            Teacher of two classes of isotropic inputs; the test error is then exact,
+            :math:`\arccos(\mathrm{overlap})/\pi`. The larger label is where the
+            teacher is positive.
+
+        Returns
+        -------
+        LogisticPerceptron
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If an argument or a parameter is out of its range.
+        """
+        self._check_parameters()
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                "LogisticPerceptron needs samples of at least 2 classes, got "
+                f"{len(self.classes_)} class: {self.classes_[0]!r}."
+            )
+        paths = [self._follow(X * sign[:, None]) for sign in self._signs(codes)]
+        self.stop_reason_ = next(
+            (p.stop_reason for p in paths if p.stop_reason != "max_norm"), "max_norm"
+        )
+        shortest = min(len(path.norms) for path in paths)
+        norms = max(paths, key=lambda path: len(path.norms)).norms[:shortest]
+        directions = np.stack([path.directions[:shortest] for path in paths], axis=1)
+        self.trajectory_ = self._record(
+            X, codes, norms, directions, self._tester(X, eval_set, teacher)
+        )
+        self.coef_ = np.array(
+            [path.norms[-1] * path.directions[-1] for path in paths]
+        ) * np.sqrt(X.shape[1])
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        r"""Return :math:`x \cdot w/\sqrt N`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Positive for the second of two classes.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        decision = X @ self.coef_.T / np.sqrt(self.n_features_in_)
+        return decision[:, 0] if len(self.classes_) == 2 else decision
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the label of each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels.
+        """
+        return self.classes_[_decide(self.decision_function(X))]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        r"""Return :math:`1/(1 + \exp(-2 x \cdot w/\sqrt N))`, normalised over classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities.
+        """
+        decision = self.decision_function(X)
+        if decision.ndim == 1:
+            decision = np.column_stack([-decision, decision])
+            return softmax(decision, axis=1)
+        return softmax(2 * decision, axis=1)
+
+    def _check_parameters(self) -> None:
+        check_option(self.solver, "solver", ("norm_flow", "gradient_descent"))
+        check_option(self.loss, "loss", tuple(LOSSES))
+        check_number(self.init_norm, "init_norm", minimum=0.0)
+        check_number(self.max_norm, "max_norm", minimum=float(self.init_norm))
+        check_number(self.lr, "lr", minimum=0.0)
+        check_integer(self.n_records, "n_records", minimum=2)
+        check_integer(self.max_steps, "max_steps")
+        check_seed(self.random_state)
+
+    def _signs(self, codes: np.ndarray) -> list[np.ndarray]:
+        """Return labels -1 and 1, one vector per perceptron."""
+        positive = [1] if len(self.classes_) == 2 else range(len(self.classes_))
+        return [np.where(codes == code, 1.0, -1.0) for code in positive]
+
+    def _follow(self, signed: np.ndarray) -> FlowPath:
+        norms = np.geomspace(self.init_norm, self.max_norm, self.n_records)
+        if self.solver == "gradient_descent":
+            return gradient_descent(
+                signed,
+                norms,
+                self.loss,
+                lr=self.lr,
+                max_steps=self.max_steps,
+                device=_torch_device(self.device),
+            )
+        path = norm_flow(signed, norms, self.loss)
+        if path.stop_reason == "norm_converged":
+            return _with_optimum(path, signed, self.loss)
+        return path
+
+    def _tester(self, X: np.ndarray, eval_set: Any, teacher: Any) -> Any:
+        """Return a function from unit directions (n_outputs, N) to the test error."""
+        if teacher is not None:
+            teacher = check_array(teacher, ensure_2d=False, dtype=np.float64).ravel()
+            if len(self.classes_) != 2 or len(teacher) != X.shape[1]:
+                raise ValueError(
+                    f"teacher must have {X.shape[1]} entries, for two classes, got "
+                    f"{len(teacher)} entries for {len(self.classes_)} classes."
+                )
+            teacher = teacher / np.linalg.norm(teacher)
+            return _Exact(teacher)
+        if eval_set is None:
+            return None
+        X_test, y_test = eval_set
+        X_test = validate_data(self, X_test, dtype=np.float64, reset=False)
+        y_test = np.asarray(y_test)
+        if len(X_test) != len(y_test):
+            raise ValueError(
+                f"eval_set must hold as many labels as samples, got {len(y_test)} for "
+                f"{len(X_test)}."
+            )
+        return _Counted(X_test, y_test, self.classes_)
+
+    def _record(
+        self,
+        X: np.ndarray,
+        codes: np.ndarray,
+        norms: np.ndarray,
+        directions: np.ndarray,
+        tester: Any,
+    ) -> pd.DataFrame:
+        signs = self._signs(codes)
+        rows = []
+        for epoch, (norm, direction) in enumerate(zip(norms, directions, strict=True)):
+            output = X @ direction.T
+            margins = [output[:, k] * sign for k, sign in enumerate(signs)]
+            loss = np.mean([LOSSES[self.loss].mean(norm * m) for m in margins])
+            decided = output[:, 0] if output.shape[1] == 1 else output
+            row = {
+                "train_size": len(X),
+                "seed": 0 if self.random_state is None else int(self.random_state),
+                "epoch": float(epoch),
+                "log_rms": float(np.log(norm)),
+                "train_error": float(np.mean(_decide(decided) != codes)),
+                "train_loss": float(loss),
+                "margin": float(min(m.min() for m in margins)),
+            }
+            if tester is not None:
+                row["test_error"] = tester(direction)
+                row.update(tester.columns)
+            rows.append(row)
+        table = pd.DataFrame(rows)
+        if tester is not None and table["test_error"].iloc[0] > 0:
+            hebb = table["test_error"].iloc[0]
+            table["relative_test_error"] = table["test_error"] / hebb
+        return check_trajectories(table) if len(table) > 1 else table
+
+
+class _Exact:
+    """Test error against a teacher, for isotropic Gaussian inputs."""
+
+    columns: dict[str, int] = {}
+
+    def __init__(self, teacher: np.ndarray):
+        self.teacher = teacher
+
+    def __call__(self, directions: np.ndarray) -> float:
+        overlap = float(directions[0] @ self.teacher)
+        # arccos loses half the digits near 1; the chord does not.
+        across = np.linalg.norm(directions[0] - overlap * self.teacher)
+        return float(np.arctan2(across, overlap) / np.pi)
+
+
+class _Counted:
+    """Test error counted on held-out samples."""
+
+    def __init__(self, X: np.ndarray, y: np.ndarray, classes: np.ndarray):
+        self.X, self.y, self.classes = X, y, classes
+        self.columns = {"n_test": len(y)}
+
+    def __call__(self, directions: np.ndarray) -> float:
+        output = self.X @ directions.T
+        decided = output[:, 0] if output.shape[1] == 1 else output
+        return float(np.mean(self.classes[_decide(decided)] != self.y))
+
+
+def _decide(decision: np.ndarray) -> np.ndarray:
+    if decision.ndim == 1:
+        return (decision > 0).astype(int)
+    return decision.argmax(axis=1)
+
+
+def _with_optimum(path: FlowPath, signed: np.ndarray, loss: str) -> FlowPath:
+    """End a path at the finite optimum where the norm stops growing."""
+    if loss == "square":
+        optimum = np.linalg.lstsq(signed, np.ones(len(signed)), rcond=None)[0]
+    else:
+        # No class balance is needed: mirrored samples carry the same information.
+        mirrored = np.vstack([signed, -signed])
+        labels = np.repeat([1, -1], len(signed))
+        solver = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10, max_iter=1000)
+        optimum = solver.fit(mirrored, labels).coef_[0] / 2
+    norm = float(np.linalg.norm(optimum))
+    below = path.norms < norm * (1 - 1e-9)
+    return FlowPath(
+        np.append(path.norms[below], norm),
+        np.vstack([path.directions[below], optimum / norm]),
+        path.stop_reason,
+    )
+
+
+def _torch_device(device: str) -> str:
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

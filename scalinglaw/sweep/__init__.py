@@ -1,0 +1,6 @@
+"""Train one classifier at many train sizes and seeds."""
+
+from .cache import read_cache
+from .estimator import TrajectorySweep
+
+__all__ = ["TrajectorySweep", "read_cache"]

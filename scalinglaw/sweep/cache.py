@@ -1,0 +1,292 @@
+"""Finished runs on disk: written whole or not at all, found again by content.
+
+A folder holds one subfolder per sweep, named after the digest of everything
+that the sweep's runs have in common, and in it two files per finished run: the
+table (Parquet) and a record (JSON) with the table's checksum. The record is
+written last, so that a run without a valid one was not finished.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import io
+import json
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .._validation import plural
+from ..exceptions import TrajectoryWarning
+from ..trajectories import check_trajectories, concat_trajectories
+from .fingerprint import fingerprint, library_versions
+from .runs import Run
+
+__all__ = ["RunCache", "read_cache"]
+
+# Raise when runs recorded by an older release are no longer what a new one
+# would record.
+_FORMAT = 1
+_STALE_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class RunCache:
+    """The folder of one sweep; small, so that each worker gets a copy.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the runs of this sweep are.
+    key : str
+        Digest of what they have in common.
+    """
+
+    folder: Path
+    key: str
+
+    @classmethod
+    def open(
+        cls, cache_dir: str | os.PathLike, name: str, determinants: Mapping[str, Any]
+    ) -> RunCache:
+        """Return the cache of a sweep, without touching the disk.
+
+        Parameters
+        ----------
+        cache_dir : path-like
+            Folder shared by any number of sweeps.
+        name : str
+            Makes the subfolder legible; the digest follows it.
+        determinants : dict
+            Everything that determines the runs, the run's own size and seed
+            left out. Library versions are added here.
+
+        Returns
+        -------
+        RunCache
+            For this sweep.
+        """
+        key = fingerprint([_FORMAT, library_versions(), dict(determinants)])
+        return cls(Path(cache_dir) / f"{name}-{key}", key)
+
+    def prepare(self, description: Mapping[str, Any]) -> None:
+        """Create the folder and describe the sweep in it.
+
+        Parameters
+        ----------
+        description : dict
+            What people want to know about the sweep, in JSON's types.
+
+        Raises
+        ------
+        OSError
+            If the folder cannot be written; better before the first run.
+        """
+        with self._explained("cannot be written", "No run was started"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            text = {"key": self.key, "versions": library_versions()} | dict(description)
+            _write_whole(self.folder / "sweep.json", _json_bytes(text))
+        self._remove_leftovers()
+
+    def read(self, run: Run) -> pd.DataFrame | None:
+        """Return the table of a finished run, or None.
+
+        Parameters
+        ----------
+        run : Run
+            The run to look for.
+
+        Returns
+        -------
+        DataFrame or None
+            None where there is no entry, or only a damaged one; the latter
+            is warned about and will be written again.
+        """
+        try:
+            return _read_entry(self._path(run, ".json"), self.key)
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            warnings.warn(
+                f"cache entry of the run (train_size={run.train_size}, "
+                f"seed={run.seed}) is damaged and will be trained again: {error}",
+                TrajectoryWarning,
+                stacklevel=2,
+            )
+            return None
+
+    def write(
+        self, run: Run, table: pd.DataFrame, seconds: float, device: str
+    ) -> pd.DataFrame:
+        """Keep a finished run.
+
+        Parameters
+        ----------
+        run : Run
+            The run.
+        table : DataFrame
+            Its trajectory.
+        seconds : float
+            How long it took.
+        device : str
+            Where it was trained.
+
+        Returns
+        -------
+        DataFrame
+            The table as it will be read, so that a resumed sweep and an
+            uninterrupted one hold the same bits.
+
+        Raises
+        ------
+        OSError
+            If the disk is full or the folder cannot be written.
+        """
+        buffer = io.BytesIO()
+        table.to_parquet(buffer, index=False)
+        data = buffer.getvalue()
+        record = {
+            "key": self.key,
+            "train_size": run.train_size,
+            "seed": run.seed,
+            "random_state": run.random_state,
+            "rows": len(table),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "seconds": round(seconds, 3),
+            "device": device,
+            "versions": library_versions(),
+            "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(),
+        }
+        known = "Runs finished before are intact: fit again to go on with the rest"
+        with self._explained("could not take a finished run", known):
+            _write_whole(self._path(run, ".parquet"), data)
+            _write_whole(self._path(run, ".json"), _json_bytes(record))
+        return _parse_table(data)
+
+    def _path(self, run: Run, suffix: str) -> Path:
+        return self.folder / f"train_size={run.train_size},seed={run.seed}{suffix}"
+
+    @contextmanager
+    def _explained(self, problem: str, consequence: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            # With an errno, OSError becomes PermissionError and so on by itself.
+            raise OSError(
+                error.errno,
+                f"cache_dir {problem} ({error.strerror}): {self.folder}. "
+                f"{consequence}; free some space or choose another cache_dir",
+            ) from error
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a killed process left half-written, but not a living one."""
+        for part in self.folder.glob("*.part"):
+            try:
+                if time.time() - part.stat().st_mtime > _STALE_SECONDS:
+                    part.unlink()
+            except OSError:
+                continue
+
+
+def read_cache(cache_dir: str | os.PathLike) -> pd.DataFrame:
+    """Return the finished runs of a cache folder as one table.
+
+    Parameters
+    ----------
+    cache_dir : path-like
+        A folder that :class:`TrajectorySweep` was given as ``cache_dir``, or
+        one of its subfolders.
+
+    Returns
+    -------
+    DataFrame
+        The trajectory table. Where the folder holds several sweeps, a
+        ``model`` column tells them apart by the names of their subfolders.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no finished run.
+    """
+    folder = Path(cache_dir)
+    tables = {}
+    for description in sorted([*folder.glob("sweep.json"), *folder.glob("*/sweep.json")]):
+        sweep = description.parent
+        runs = list(_intact_runs(sweep))
+        if runs:
+            tables[sweep.name] = concat_trajectories(runs)
+    if not tables:
+        raise ValueError(
+            f"{folder} holds no finished run. Give the folder that was cache_dir of "
+            "a TrajectorySweep, once it has finished its first run."
+        )
+    if len(tables) == 1:
+        return next(iter(tables.values()))
+    return concat_trajectories(tables)
+
+
+def _intact_runs(sweep: Path) -> Iterator[pd.DataFrame]:
+    damaged = 0
+    for record in sorted(sweep.glob("train_size=*.json")):
+        try:
+            yield _read_entry(record)
+        except (ValueError, FileNotFoundError):
+            damaged += 1
+    if damaged:
+        warnings.warn(
+            f"{plural(damaged, 'damaged run')} left out of {sweep}: fit the sweep "
+            "again to train them anew.",
+            TrajectoryWarning,
+            stacklevel=4,
+        )
+
+
+def _read_entry(record_path: Path, key: str | None = None) -> pd.DataFrame:
+    """Read a run; ValueError where record and table are not what was written."""
+    record = json.loads(record_path.read_bytes())
+    if not isinstance(record, dict) or "sha256" not in record:
+        raise ValueError(f"{record_path.name} is not the record of a run.")
+    if key is not None and record.get("key") != key:
+        raise ValueError(f"{record_path.name} belongs to another sweep.")
+    table_path = record_path.with_suffix(".parquet")
+    try:
+        data = table_path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"{table_path.name} is missing.") from None
+    if hashlib.sha256(data).hexdigest() != record["sha256"]:
+        raise ValueError(
+            f"{table_path.name} does not have the checksum of its record "
+            f"({len(data)} bytes)."
+        )
+    return _parse_table(data)
+
+
+def _parse_table(data: bytes) -> pd.DataFrame:
+    return check_trajectories(pd.read_parquet(io.BytesIO(data)))
+
+
+def _json_bytes(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=1).encode() + b"\n"
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that any reader, at any moment, sees all of it or none."""
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            # Without this, a power failure can leave the new name on old blocks.
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise

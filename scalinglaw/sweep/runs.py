@@ -1,0 +1,190 @@
+"""One run of a sweep: a clone trained on one subset, with its trajectory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from threadpoolctl import threadpool_limits
+
+from ..trajectories import check_trajectories
+
+if TYPE_CHECKING:
+    from .cache import RunCache
+
+__all__ = ["Outcome", "Run", "take_rows", "threads_per_run", "train_run"]
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """What tells one run of a sweep from another."""
+
+    train_size: int
+    seed: int
+    random_state: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: with a table, or with the reason why there is none."""
+
+    run: Run
+    table: pd.DataFrame | None = None
+    seconds: float = 0.0
+    reason: str = ""
+    details: str = ""
+
+
+def take_rows(X: Any, rows: np.ndarray) -> Any:
+    """Return the given rows of an array, a sparse matrix or a data frame."""
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+
+
+def threads_per_run() -> int:
+    """Return ``OMP_NUM_THREADS``, or 1 when it is not set.
+
+    One thread by default, whatever ``n_jobs`` is: two workers with two threads
+    each on two cores are 10 to 40 times slower than with one, and sums split
+    over another number of threads differ in their last bits.
+    """
+    try:
+        return max(int(os.environ["OMP_NUM_THREADS"]), 1)
+    except (KeyError, ValueError):
+        return 1
+
+
+def train_run(
+    estimator: Any,
+    X: Any,
+    codes: np.ndarray,
+    classes: np.ndarray,
+    X_test: Any,
+    test_codes: np.ndarray,
+    rows: np.ndarray,
+    run: Run,
+    *,
+    fit_params: Mapping[str, Any],
+    n_threads: int,
+    raise_errors: bool,
+    cache: RunCache | None = None,
+) -> Outcome:
+    """Train one clone, in whichever process this is called.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Cloned; its ``random_state`` becomes the run's.
+    X : array or data frame of shape (n_samples, ...)
+        All samples. An argument of its own, like `codes` and `X_test`, because
+        joblib then sends it to a worker once and not once per run.
+    codes, test_codes : ndarray of int
+        Positions in `classes` of the labels.
+    classes : ndarray of shape (n_classes,)
+        The labels as the user gave them.
+    X_test : array or data frame
+        The held-out samples.
+    rows : ndarray of int
+        The run's training samples.
+    run : Run
+        Its size and seeds.
+    fit_params : dict
+        Further arguments of the estimator's ``fit``.
+    n_threads : int
+        Threads that the libraries may use.
+    raise_errors : bool
+        Let an error in the run stop the sweep.
+    cache : RunCache, optional
+        Where a finished run is kept.
+
+    Returns
+    -------
+    Outcome
+        With the run's table, or with the reason of its failure.
+
+    Raises
+    ------
+    OSError
+        If the finished run cannot be written to the cache.
+    """
+    # Another process may have finished it since this sweep made its list.
+    if cache is not None and (known := cache.read(run)) is not None:
+        return Outcome(run, known)
+    start = time.perf_counter()
+    try:
+        with _limited_threads(n_threads):
+            fitted = _seeded_clone(estimator, run.random_state).fit(
+                take_rows(X, rows),
+                classes[codes[rows]],
+                eval_set=(_writable(X_test), classes[test_codes]),
+                **fit_params,
+            )
+        table = _table_of(fitted, run)
+    except Exception as error:
+        if raise_errors:
+            raise
+        reason = f"{type(error).__name__}: {error}"
+        return Outcome(
+            run, None, time.perf_counter() - start, reason, traceback.format_exc()
+        )
+    seconds = time.perf_counter() - start
+    if cache is not None:
+        table = cache.write(run, table, seconds, str(getattr(fitted, "device_", "cpu")))
+    return Outcome(run, table, seconds)
+
+
+def _seeded_clone(estimator: Any, random_state: int) -> Any:
+    copy = clone(estimator)
+    names = [
+        name
+        for name in copy.get_params()
+        if name == "random_state" or name.endswith("__random_state")
+    ]
+    return copy.set_params(**dict.fromkeys(names, random_state))
+
+
+def _writable(X: Any) -> Any:
+    """Copy an array that a worker sees read-only, which torch would warn about."""
+    if isinstance(X, np.ndarray) and not X.flags.writeable:
+        return np.array(X)
+    return X
+
+
+def _table_of(fitted: Any, run: Run) -> pd.DataFrame:
+    try:
+        table = fitted.trajectory_
+    except AttributeError:
+        raise TypeError(
+            f"{type(fitted).__name__} has no trajectory_ after fit. A sweep needs a "
+            "classifier that records one, such as CNNClassifier."
+        ) from None
+    keys = {"train_size": run.train_size, "seed": run.seed}
+    table = table.drop(columns=list(keys), errors="ignore")
+    for position, (name, value) in enumerate(keys.items()):
+        table.insert(position, name, np.int64(value))
+    return check_trajectories(table)
+
+
+@contextlib.contextmanager
+def _limited_threads(n_threads: int) -> Iterator[None]:
+    """Hold the libraries of this process to `n_threads` threads."""
+    import sys
+
+    # torch keeps a count of its own beside OpenMP's; numpy-only sweeps skip it.
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch is not None else 0
+    with threadpool_limits(n_threads):
+        if torch is not None:
+            torch.set_num_threads(n_threads)
+        try:
+            yield
+        finally:
+            if torch is not None:
+                torch.set_num_threads(before)
