@@ -189,7 +189,8 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples,)
             Labels.
         """
-        return self.classes_[_decide(self.decision_function(X))]
+        decision = self.decision_function(X)
+        return self.classes_[_decide(decision)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         r"""Return :math:`1/(1 + \exp(-2 x \cdot w/\sqrt N))`, normalised over classes.

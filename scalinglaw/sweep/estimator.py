@@ -165,13 +165,13 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
         self._store(outcomes)
         return self
 
-    def transform(self, X: Any = None) -> pd.DataFrame:
+    def transform(self, X: Any) -> pd.DataFrame:
         """Return the trajectory table.
 
         Parameters
         ----------
-        X : None
-            Ignored; here for pipelines.
+        X : object
+            Ignored: the runs are those of `fit`.
 
         Returns
         -------
@@ -198,7 +198,7 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
         DataFrame
             ``trajectories_``.
         """
-        return self.fit(X, y, **fit_params).transform()
+        return self.fit(X, y, **fit_params).trajectories_
 
     def _check(self, X: Any, y: Any) -> tuple[Any, np.ndarray, np.ndarray, int]:
         self.train_sizes_ = check_train_sizes(self.train_sizes)
