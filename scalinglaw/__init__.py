@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .laws import (
         PowerLawFit,
         ScalingLawEstimator,
+        backtest,
+        compare_exponents,
+        required_seeds,
     )
     from .perceptron import LogisticPerceptron, make_teacher_student
     from .plotting import ScalingLawDisplay
@@ -41,10 +44,13 @@ _HOME = {
     "ScalingLawEstimator": "laws",
     "TrajectoryClassifier": "classifiers",
     "TrajectorySweep": "sweep",
+    "backtest": "laws",
     "check_trajectories": "trajectories",
+    "compare_exponents": "laws",
     "concat_trajectories": "trajectories",
     "make_teacher_student": "perceptron",
     "read_trajectories": "trajectories",
+    "required_seeds": "laws",
     "write_trajectories": "trajectories",
 }
 _MODULES = ("datasets", "exceptions", "norms", "theory", "trajectories")
@@ -59,13 +65,16 @@ __all__ = [
     "TrajectoryClassifier",
     "TrajectorySweep",
     "__version__",
+    "backtest",
     "check_trajectories",
+    "compare_exponents",
     "concat_trajectories",
     "datasets",
     "exceptions",
     "make_teacher_student",
     "norms",
     "read_trajectories",
+    "required_seeds",
     "theory",
     "trajectories",
     "write_trajectories",

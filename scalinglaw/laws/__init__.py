@@ -1,7 +1,18 @@
 """Exponents from trajectories: fits, intervals, tests and forecasts."""
 
+from .backtest import backtest
+from .compare import ExponentComparison, compare_exponents
 from .estimator import ScalingLawEstimator
 from .inference import Estimate
+from .planning import required_seeds
 from .power_law import PowerLawFit
 
-__all__ = ["Estimate", "PowerLawFit", "ScalingLawEstimator"]
+__all__ = [
+    "Estimate",
+    "ExponentComparison",
+    "PowerLawFit",
+    "ScalingLawEstimator",
+    "backtest",
+    "compare_exponents",
+    "required_seeds",
+]

@@ -1,0 +1,308 @@
+"""Are the exponents of several models the same, or different?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.iolib.summary2 import Summary
+from statsmodels.stats.multitest import multipletests
+
+from .._validation import check_fraction, check_number, check_option
+from ..trajectories import as_trajectories
+from .estimator import EXPONENTS, ScalingLawEstimator
+from .inference import Estimate, difference, fit_line
+
+__all__ = ["ExponentComparison", "compare_exponents"]
+
+_CORRECTIONS = ("holm", "bonferroni", "sidak", "holm-sidak", "fdr_bh", "none")
+
+
+@dataclass(frozen=True)
+class ExponentComparison:
+    """What :func:`compare_exponents` found.
+
+    Parameters
+    ----------
+    exponent : str
+        Which exponent was compared.
+    exponents : DataFrame
+        One row per model: ``estimate``, ``std_err``, ``df``, ``ci_low``, ``ci_high``,
+        ``resolved``.
+    differences : DataFrame
+        One row per pair, index (``first``, ``second``): ``difference`` (first less
+        second), ``std_err``, ``df``, ``ci_low``, ``ci_high`` (of the single
+        difference), ``statistic``, ``p_value``, ``p_adjusted``, and with a margin
+        ``p_equivalence`` and ``equivalent``.
+    homogeneity : Series
+        Welch's test that all are equal: ``statistic`` (F), ``df_num``, ``df_denom``,
+        ``p_value``.
+    correction : str
+        Adjustment of the p-values for multiplicity.
+    confidence_level : float
+        Of the intervals.
+    margin : float or None
+        Of the equivalence test.
+    """
+
+    exponent: str
+    exponents: pd.DataFrame
+    differences: pd.DataFrame
+    homogeneity: pd.Series
+    correction: str
+    confidence_level: float
+    margin: float | None = None
+
+    def summary(self) -> Summary:
+        """Return the tables, and how to read them.
+
+        Returns
+        -------
+        statsmodels Summary
+            Prints as text; has ``as_html()``.
+        """
+        summary = Summary()
+        summary.add_title(f"Comparison of {self.exponent}")
+        summary.add_df(self.exponents, float_format="%.4f")
+        pairs = self.differences.copy()
+        pairs.index = [f"{first} - {second}" for first, second in pairs.index]
+        summary.add_df(pairs, float_format="%.4f")
+        test = self.homogeneity
+        summary.add_text(
+            f"All equal: F({test['df_num']:.0f}, {test['df_denom']:.1f}) = "
+            f"{test['statistic']:.3f}, p = {test['p_value']:.3g}. p_adjusted: "
+            f"{self.correction}; intervals are of single differences."
+        )
+        if self.margin is not None:
+            summary.add_text(
+                f"equivalent: both one-sided tests reject a difference of {self.margin:g} "
+                "or more, after the same adjustment."
+            )
+        if not self.exponents["resolved"].all():
+            names = ", ".join(self.exponents.index[~self.exponents["resolved"]])
+            summary.add_text(
+                f"Not resolved: {names}. There gamma1 is an effective maximum slope, and "
+                "what is compared depends on the window."
+            )
+        return summary
+
+
+def compare_exponents(
+    laws: Any,
+    exponent: str = "gamma_predicted",
+    *,
+    correction: str = "holm",
+    margin: float | None = None,
+    paired: bool = False,
+    confidence_level: float = 0.95,
+    **parameters: Any,
+) -> ExponentComparison:
+    """Compare one exponent of several models.
+
+    Parameters
+    ----------
+    laws : dict of str to fitted ScalingLawEstimator, or DataFrame
+        Two laws or more, by name; or one trajectory table with a ``model`` column,
+        whose models are then fitted one by one.
+    exponent : str, default="gamma_predicted"
+        ``"gamma1"``, ``"gamma2"``, ``"gamma_predicted"`` or ``"gamma_measured"``. The
+        first two depend on the norm's unit, and on the architecture through it.
+    correction : str, default="holm"
+        Adjustment of p-values for multiplicity, as statsmodels names it, or "none".
+    margin : float or None, default=None
+        Also test equivalence: that the difference is smaller than this.
+    paired : bool, default=False
+        Models that share seeds and test sets have correlated errors; with
+        ``exponent="gamma2"`` or ``"gamma_measured"`` the difference is then taken
+        train size by train size, which removes what they share.
+    confidence_level : float, default=0.95
+        Of the intervals.
+    **parameters : dict
+        Parameters of the ScalingLawEstimator, for a table.
+
+    Returns
+    -------
+    ExponentComparison
+        Pairwise differences, and one test that all are equal.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two models, or an exponent has no interval.
+
+    References
+    ----------
+    .. [1] B. L. Welch, Biometrika 38 (1951) 330-336, the test of homogeneity.
+    .. [2] D. J. Schuirmann, J. Pharmacokin. Biopharm. 15 (1987) 657-680, two one-sided
+       tests.
+
+    Examples
+    --------
+    >>> from scalinglaw import compare_exponents
+    >>> from scalinglaw.datasets import make_trajectories
+    >>> from scalinglaw import concat_trajectories
+    >>> table = concat_trajectories({
+    ...     "slow": make_trajectories(gamma1=0.4, random_state=0),
+    ...     "fast": make_trajectories(gamma1=0.5, random_state=1),
+    ... })
+    >>> comparison = compare_exponents(table)
+    >>> comparison.differences["difference"].round(1).tolist()
+    [-0.1]
+    """
+    check_option(exponent, "exponent", EXPONENTS)
+    check_option(correction, "correction", _CORRECTIONS)
+    check_fraction(confidence_level, "confidence_level")
+    if margin is not None:
+        check_number(margin, "margin", minimum=0.0)
+    fitted = _as_laws(laws, parameters)
+    estimates = {name: getattr(law, f"{exponent}_") for name, law in fitted.items()}
+    for name, estimate in estimates.items():
+        if not np.isfinite(estimate.std_err):
+            raise ValueError(
+                f"{exponent} of {name!r} has no interval, so that it cannot be compared: "
+                "see its summary() for the reason."
+            )
+    alpha = 1 - confidence_level
+    rows = {}
+    for first, second in combinations(estimates, 2):
+        between = difference(estimates[first], estimates[second])
+        if paired:
+            between = _paired_difference(fitted[first], fitted[second], exponent)
+        rows[first, second] = _describe(between, alpha, margin)
+    differences = pd.DataFrame.from_dict(rows, orient="index")
+    differences.index = pd.MultiIndex.from_tuples(rows, names=["first", "second"])
+    _adjust(differences, correction, alpha, margin)
+    table = pd.DataFrame(
+        {
+            name: {
+                "estimate": found.estimate,
+                "std_err": found.std_err,
+                "df": found.df,
+                "ci_low": found.conf_int(alpha)[0],
+                "ci_high": found.conf_int(alpha)[1],
+            }
+            for name, found in estimates.items()
+        }
+    ).T
+    table["resolved"] = [bool(law.resolved_) for law in fitted.values()]
+    return ExponentComparison(
+        exponent,
+        table,
+        differences,
+        _welch(list(estimates.values())),
+        correction,
+        confidence_level,
+        margin,
+    )
+
+
+def _as_laws(
+    laws: Any, parameters: dict[str, Any]
+) -> dict[str, ScalingLawEstimator]:
+    if isinstance(laws, Mapping):
+        if parameters:
+            raise ValueError(
+                f"{', '.join(parameters)} cannot be set on laws that are fitted: set "
+                "them before fit, or pass a table."
+            )
+        fitted = {str(name): law for name, law in laws.items()}
+        for name, law in fitted.items():
+            if not hasattr(law, "exponents_"):
+                raise TypeError(
+                    f"laws[{name!r}] must be a fitted ScalingLawEstimator, got {law!r}."
+                )
+    else:
+        table = as_trajectories(laws)
+        if "model" not in table:
+            raise ValueError(
+                "laws must be a dict of fitted laws, or a table with a model column; "
+                "concat_trajectories({name: table}) makes one."
+            )
+        fitted = {
+            str(name): ScalingLawEstimator(**parameters).fit(part)
+            for name, part in table.groupby("model", sort=False)
+        }
+    if len(fitted) < 2:
+        raise ValueError(f"laws must hold at least two models, got {len(fitted)}.")
+    return fitted
+
+
+def _describe(between: Estimate, alpha: float, margin: float | None) -> dict[str, float]:
+    low, high = between.conf_int(alpha)
+    row = {
+        "difference": between.estimate,
+        "std_err": between.std_err,
+        "df": between.df,
+        "ci_low": low,
+        "ci_high": high,
+        "statistic": between.statistic,
+        "p_value": between.p_value,
+    }
+    if margin is not None:
+        # Equivalence is shown only if both one-sided tests reject.
+        distance = (margin - abs(between.estimate)) / between.std_err
+        row["p_equivalence"] = float(stats.t.sf(distance, between.df))
+    return row
+
+
+def _adjust(
+    differences: pd.DataFrame, correction: str, alpha: float, margin: float | None
+) -> None:
+    def adjusted(p_values: pd.Series) -> np.ndarray:
+        if correction == "none":
+            return p_values.to_numpy()
+        return multipletests(p_values, alpha=alpha, method=correction)[1]
+
+    differences["p_adjusted"] = adjusted(differences["p_value"])
+    if margin is not None:
+        differences["equivalent"] = adjusted(differences["p_equivalence"]) < alpha
+
+
+def _paired_difference(
+    first: ScalingLawEstimator, second: ScalingLawEstimator, exponent: str
+) -> Estimate:
+    """Regress the difference of landmarks on log train size."""
+    columns = {"gamma2": ("log_norm", 1), "gamma_measured": ("log_error", -1)}
+    if exponent not in columns:
+        raise ValueError(
+            f"paired=True needs exponent 'gamma2' or 'gamma_measured', got {exponent!r}: "
+            "gamma1 is not estimated train size by train size."
+        )
+    column, sign = columns[exponent]
+    merged = first.landmarks_.merge(second.landmarks_, on="train_size")
+    merged = merged[~(merged["censored_x"] | merged["censored_y"])]
+    if len(merged) < 4:
+        raise ValueError(
+            f"paired=True needs 4 train sizes that both models share, got {len(merged)}."
+        )
+    gap = (merged[f"{column}_x"] - merged[f"{column}_y"]).to_numpy()
+    line, _ = fit_line(np.log(merged["train_size"].to_numpy(float)), gap, sign)
+    return Estimate(line.exponent, line.std_err, line.df)
+
+
+def _welch(estimates: list[Estimate]) -> pd.Series:
+    """Return Welch's test of equal means, with weights of inverse variance."""
+    values = np.array([estimate.estimate for estimate in estimates])
+    weights = np.array([estimate.std_err**-2.0 for estimate in estimates])
+    dfs = np.array([estimate.df for estimate in estimates])
+    k = len(values)
+    share = weights / weights.sum()
+    center = share @ values
+    between = weights @ (values - center) ** 2 / (k - 1)
+    unsure = np.sum((1 - share) ** 2 / dfs)
+    statistic = between / (1 + 2 * (k - 2) / (k**2 - 1) * unsure)
+    df_denom = (k**2 - 1) / (3 * unsure)
+    return pd.Series(
+        {
+            "statistic": statistic,
+            "df_num": k - 1.0,
+            "df_denom": df_denom,
+            "p_value": float(stats.f.sf(statistic, k - 1, df_denom)),
+        },
+        name="homogeneity",
+    )
