@@ -47,7 +47,9 @@ def replicate(design: dict, settings: dict, seed: int) -> dict[str, float]:
         except ValueError:
             return {"refused": 1.0}
     for name in EXPONENTS:
-        estimate, low, high = law.exponents_.loc[name, ["estimate", "ci_low", "ci_high"]]
+        estimate, low, high = law.exponents_.loc[
+            name, ["estimate", "ci_low", "ci_high"]
+        ]
         row[f"{name} ratio"] = estimate / truth[name]
         if np.isfinite(low):
             row[f"{name} covers"] = float(low <= truth[name] <= high)
@@ -91,10 +93,15 @@ def main() -> None:
         table = study(DESIGNS, settings, options.replicates, options.n_jobs)
         covers = [f"{name} covers" for name in EXPONENTS]
         table["difference covers"] = 1 - table.get("rejects", np.nan)
-        print(f"\n== {title}: bias (median) and coverage, {options.replicates} replicates")
+        print(
+            f"\n== {title}: bias (median) and coverage, {options.replicates} replicates"
+        )
         columns = ["gamma1 ratio", "gamma2 ratio", *covers, "difference covers"]
         columns += ["resolved", "censored", "refused"]
-        short = {name: name.replace(" covers", "").replace(" ratio", " bias") for name in columns}
+        short = {
+            name: name.replace(" covers", "").replace(" ratio", " bias")
+            for name in columns
+        }
         print(table.reindex(columns=columns).rename(columns=short).round(3).to_string())
     print("\n== power of the test of the law")
     violated = {

@@ -190,7 +190,9 @@ def max_stability_error(alpha: Any) -> Any:
         tan, kappa = np.exp(log_tan)[:, None], np.exp(log_kappa)[:, None]
         sin, cos = tan / np.hypot(1, tan), 1 / np.hypot(1, tan)
         both = np.concatenate([-_GAUSS_BREAKS[::-1], [0.0], _GAUSS_BREAKS])
-        edges = np.concatenate([np.tile(both, (len(tan), 1)), tan * both, kappa], axis=1)
+        edges = np.concatenate(
+            [np.tile(both, (len(tan), 1)), tan * both, kappa], axis=1
+        )
         t, weight = _panels(np.minimum(np.sort(edges, axis=1), kappa))
         gauss = np.exp(-0.5 * t**2) / np.sqrt(2 * np.pi)
         first = np.sum(weight * gauss * ndtr(t / tan) * (kappa - t) ** 2, axis=1)
@@ -206,7 +208,9 @@ def max_stability_error(alpha: Any) -> Any:
         h = 1e-6
         a1, a2 = residuals(log_tan + h, log_kappa)
         b1, b2 = residuals(log_tan, log_kappa + h)
-        jacobian = np.array([[(a1 - r1) / h, (b1 - r1) / h], [(a2 - r2) / h, (b2 - r2) / h]])
+        jacobian = np.array(
+            [[(a1 - r1) / h, (b1 - r1) / h], [(a2 - r2) / h, (b2 - r2) / h]]
+        )
         step = _solve_two(jacobian, r1, r2)
         log_tan, log_kappa = log_tan - step[0], log_kappa - step[1]
         if np.max(np.abs(step)) < 1e-13:
@@ -312,7 +316,9 @@ def _within(values: Any, name: str, low: float, high: float) -> np.ndarray:
     inside = (array >= low) & (array <= high) & (array > 0) & np.isfinite(array)
     if not inside.all():
         worst = array[~inside].flat[0]
-        bounds = f"from {low:g} to {high:g}" if np.isfinite(high) else "positive and finite"
+        bounds = (
+            f"from {low:g} to {high:g}" if np.isfinite(high) else "positive and finite"
+        )
         raise ValueError(
             f"{name} must be {bounds}, got {worst:g} ({(~inside).sum()} of {array.size} "
             "values)."
@@ -333,7 +339,9 @@ def _panels(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return nodes.reshape(len(edges), -1), weights.reshape(len(edges), -1)
 
 
-def _bisect(function: Any, low: np.ndarray, high: np.ndarray, falling: bool) -> np.ndarray:
+def _bisect(
+    function: Any, low: np.ndarray, high: np.ndarray, falling: bool
+) -> np.ndarray:
     """Return roots by bisection, all at once, to the last bits."""
     for _ in range(60):
         middle = 0.5 * (low + high)
@@ -400,8 +408,8 @@ class _Integrals:
         self.first = np.sum(first * v, axis=1)
         self.second = np.sum(kernel * v, axis=1)
         self.first_by_tan = np.sum(weight * gauss * turn * v**2, axis=1)
-        self.second_by_tan = (
-            self.cos[:, 0] ** 2 * np.sum(kernel * (z**2 - 1) * v, axis=1)
+        self.second_by_tan = self.cos[:, 0] ** 2 * np.sum(
+            kernel * (z**2 - 1) * v, axis=1
         )
         self.first_by_step = np.sum(growth * 2 * first * v / slow, axis=1)
         self.second_by_step = np.sum(growth * kernel * v / slow, axis=1)
@@ -421,13 +429,21 @@ class _Integrals:
         sin, cos = self.sin[:, 0], self.cos[:, 0]
         return np.array(
             [
-                [self.first_by_tan / self.first - 2 * cos**2, self.first_by_step / self.first],
-                [self.second_by_tan / self.second + sin**2, self.second_by_step / self.second],
+                [
+                    self.first_by_tan / self.first - 2 * cos**2,
+                    self.first_by_step / self.first,
+                ],
+                [
+                    self.second_by_tan / self.second + sin**2,
+                    self.second_by_step / self.second,
+                ],
             ]
         )
 
 
-def _edges(lam: np.ndarray, sin: np.ndarray, v0: np.ndarray, u0: np.ndarray) -> np.ndarray:
+def _edges(
+    lam: np.ndarray, sin: np.ndarray, v0: np.ndarray, u0: np.ndarray
+) -> np.ndarray:
     """Return panel edges in u - u0: dense enough for each scale of the integrands."""
     both = np.concatenate([-_GAUSS_BREAKS[::-1], [0.0], _GAUSS_BREAKS])
     t = np.concatenate([np.tile(both, (len(lam), 1)), sin * both], axis=1)

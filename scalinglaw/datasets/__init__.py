@@ -1,7 +1,5 @@
 """Images to train on, published curves, and simulated trajectories."""
 
-
-
 from .published import read_published
 from .simulate import SCENARIOS, make_trajectories
 

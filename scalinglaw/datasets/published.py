@@ -74,7 +74,9 @@ def read_published(path: str | os.PathLike) -> pd.DataFrame:
     try:
         arrays = {name: np.asarray(content[name], dtype=float) for name in _NEEDED}
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} holds something other than numbers: {error}") from error
+        raise ValueError(
+            f"{path} holds something other than numbers: {error}"
+        ) from error
     table = _to_table(path, arrays)
     table.attrs["published"] = {
         name: np.asarray(content[name], dtype=float).tolist()
@@ -139,7 +141,9 @@ def _one_table(
     try:
         return check_trajectories(rows[present])
     except ValueError as error:
-        raise ValueError(f"{path} breaks a rule of the trajectory table: {error}") from error
+        raise ValueError(
+            f"{path} breaks a rule of the trajectory table: {error}"
+        ) from error
 
 
 def _wrong_shape(path: Path, arrays: dict[str, np.ndarray]) -> ValueError:
@@ -185,7 +189,9 @@ def _load(path: Path) -> dict[str, Any]:
             }[version]
             shape, _, dtype = read_header(file)
             if shape != () or not dtype.hasobject:
-                raise ValueError(f"it holds an array of shape {shape} and dtype {dtype}")
+                raise ValueError(
+                    f"it holds an array of shape {shape} and dtype {dtype}"
+                )
             outer = _NumbersOnly(file).load()
             content = outer.item() if isinstance(outer, np.ndarray) else outer
         except Exception as error:

@@ -201,9 +201,7 @@ def compare_exponents(
     )
 
 
-def _as_laws(
-    laws: Any, parameters: dict[str, Any]
-) -> dict[str, ScalingLawEstimator]:
+def _as_laws(laws: Any, parameters: dict[str, Any]) -> dict[str, ScalingLawEstimator]:
     if isinstance(laws, Mapping):
         if parameters:
             raise ValueError(
@@ -232,7 +230,9 @@ def _as_laws(
     return fitted
 
 
-def _describe(between: Estimate, alpha: float, margin: float | None) -> dict[str, float]:
+def _describe(
+    between: Estimate, alpha: float, margin: float | None
+) -> dict[str, float]:
     low, high = between.conf_int(alpha)
     row = {
         "difference": between.estimate,

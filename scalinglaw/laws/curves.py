@@ -103,7 +103,9 @@ def prepare(source: Any, norm: str, metric: str) -> pd.DataFrame:
     table = as_trajectories(source)
     if not isinstance(table, pd.DataFrame):
         check_trajectories(table)
-    check_columns(table.columns, ("train_size", "seed", "epoch"), "the trajectory table")
+    check_columns(
+        table.columns, ("train_size", "seed", "epoch"), "the trajectory table"
+    )
     _check_one_model(table)
     table = sort_trajectories(table)
     log_norm = f"log_{norm}"

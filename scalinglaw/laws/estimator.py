@@ -192,9 +192,7 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         smallest = self._check_parameters()
-        table = self._restrict(
-            prepare(trajectories, self.norm, self.metric), smallest
-        )
+        table = self._restrict(prepare(trajectories, self.norm, self.metric), smallest)
         curves = as_curves(table)
         laws = self._fit_curves(table, curves, smallest, learned=True)
         return self._exponent_table(laws)
@@ -319,7 +317,9 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
         check_window(self.window)
         sizes = self.min_train_size
         if not isinstance(sizes, Mapping):
-            return dict.fromkeys(_FITTED_EXPONENTS, 0 if sizes is None else float(sizes))
+            return dict.fromkeys(
+                _FITTED_EXPONENTS, 0 if sizes is None else float(sizes)
+            )
         for name in sizes:
             check_option(name, "min_train_size's key", _FITTED_EXPONENTS)
         if self.method == "pooled":
@@ -329,7 +329,9 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
             )
         return {name: float(sizes.get(name) or 0) for name in _FITTED_EXPONENTS}
 
-    def _restrict(self, table: pd.DataFrame, smallest: dict[str, float]) -> pd.DataFrame:
+    def _restrict(
+        self, table: pd.DataFrame, smallest: dict[str, float]
+    ) -> pd.DataFrame:
         kept = table[table["train_size"] >= min(smallest.values())]
         if kept.empty:
             raise ValueError(
@@ -449,9 +451,9 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
                 "train_size": curves.train_sizes,
                 "log_norm_low": window.low,
                 "log_norm_high": window.high,
-                "n_points": np.bincount(curves.size, laws.inside, curves.n_sizes).astype(
-                    int
-                ),
+                "n_points": np.bincount(
+                    curves.size, laws.inside, curves.n_sizes
+                ).astype(int),
             }
         )
         bounds = np.array([window.low, window.high]) - laws.landmarks.x
@@ -472,7 +474,12 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
         rows = {}
         for name in EXPONENTS:
             found = laws.exponents[name]
-            rows[name] = (found.estimate, found.std_err, found.df, *found.conf_int(alpha))
+            rows[name] = (
+                found.estimate,
+                found.std_err,
+                found.df,
+                *found.conf_int(alpha),
+            )
         columns = ["estimate", "std_err", "df", "ci_low", "ci_high"]
         return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 

@@ -99,7 +99,9 @@ class Estimate:
     def statistic(self) -> float:
         """The estimate in units of its standard error."""
         if self.std_err == 0:
-            return 0.0 if self.estimate == 0 else float(np.copysign(np.inf, self.estimate))
+            return (
+                0.0 if self.estimate == 0 else float(np.copysign(np.inf, self.estimate))
+            )
         return self.estimate / self.std_err
 
     @property

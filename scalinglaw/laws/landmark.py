@@ -51,7 +51,10 @@ def raw_minima(curves: Curves) -> Landmarks:
     """
     bounds = curves.bounds()
     rows = np.array(
-        [a + int(np.argmin(curves.y[a:b])) for a, b in zip(bounds, bounds[1:], strict=False)]
+        [
+            a + int(np.argmin(curves.y[a:b]))
+            for a, b in zip(bounds, bounds[1:], strict=False)
+        ]
     )
     return Landmarks(curves.x[rows], curves.y[rows], rows == bounds[1:] - 1)
 

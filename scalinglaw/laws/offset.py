@@ -81,9 +81,7 @@ def remove_offset(curves: Curves) -> Removed:
     step, _ = clustered_wider(
         float(coefficients[0]), design, target - design @ coefficients, run, size
     )
-    return Removed(
-        removed, offset, column, Estimate(offset, step.std_err, step.df)
-    )
+    return Removed(removed, offset, column, Estimate(offset, step.std_err, step.df))
 
 
 def offset_evidence(curves: Curves, inside: np.ndarray, gamma1: Estimate) -> Estimate:

@@ -98,7 +98,9 @@ def fit_pooled(
 
     found = learned or _choose_window(curves, means, landmarks, window)
     inside = (
-        rows_inside(curves, found) if found is not None else np.zeros(len(curves.x), bool)
+        rows_inside(curves, found)
+        if found is not None
+        else np.zeros(len(curves.x), bool)
     )
     slope = _slope_in_window(curves, inside, removed.column if removed else None)
     trusted = _trusted(crossover, slope)
@@ -109,7 +111,11 @@ def fit_pooled(
         gamma1, clusters = crossover.gamma1, crossover.clusters
         how = f"crossover fit ({crossover.hinge} hinge)"
     else:
-        gamma1, clusters, how = slope.gamma1, slope.clusters, "straight line in the window"
+        gamma1, clusters, how = (
+            slope.gamma1,
+            slope.clusters,
+            "straight line in the window",
+        )
     resolved = trusted
     if not resolved:
         remarks += (_remark_on_slope(crossover, found),)
@@ -149,7 +155,9 @@ def fit_pooled(
             if results is not None
         },
         offset=removed.offset if removed else 0.0,
-        offset_test=removed.test if removed else offset_evidence(curves, inside, gamma1),
+        offset_test=removed.test
+        if removed
+        else offset_evidence(curves, inside, gamma1),
         optimum_shift=_shift_to_minimum(curves, optima, landmarks),
     )
 
@@ -374,9 +382,7 @@ def _norm_line(curves: Curves, inside: np.ndarray, gamma1: Estimate) -> Line | N
     )
 
 
-def _shift_to_minimum(
-    curves: Curves, optima: Landmarks, landmarks: Landmarks
-) -> float:
+def _shift_to_minimum(curves: Curves, optima: Landmarks, landmarks: Landmarks) -> float:
     """Return how far the lowest error lies below the error at the landmark, in logs."""
     minima = average_minima(curves, optima)
     both = ~minima.censored & ~landmarks.censored
@@ -413,5 +419,3 @@ def summarise_sensitivity(table: pd.DataFrame, chosen: float) -> pd.Series:
             "n_windows": len(gamma1),
         }
     )
-
-

@@ -142,7 +142,9 @@ class PowerLawFit(BaseEstimator):
         check_is_fitted(self)
         check_fraction(alpha, "alpha")
         rows = {name: self.estimate(name).conf_int(alpha) for name in _NAMES}
-        return pd.DataFrame.from_dict(rows, orient="index", columns=["ci_low", "ci_high"])
+        return pd.DataFrame.from_dict(
+            rows, orient="index", columns=["ci_low", "ci_high"]
+        )
 
     def estimate(self, name: str = "exponent") -> Estimate:
         """Return one parameter with its error and degrees of freedom.
@@ -204,7 +206,9 @@ def _group_codes(groups: Any, x: np.ndarray) -> np.ndarray | None:
     check_same_length(x=x, groups=groups)
     codes, names = pd.factorize(np.asarray(groups))
     if (codes < 0).any():
-        raise ValueError("groups must name the group of every point, got a missing one.")
+        raise ValueError(
+            "groups must name the group of every point, got a missing one."
+        )
     if len(names) < 2:
         raise ValueError(
             "groups must hold at least two groups, got one: leave it out for "

@@ -72,7 +72,9 @@ def fit_published(
     }
     gamma1 = _mean_slope(curve_x, curve_y, found, sizes["gamma1"])
     log_size = np.log(curves.train_sizes)
-    gamma2, optimum_law, optimum_results = _law(log_size, landmark_x, sizes["gamma2"], 1)
+    gamma2, optimum_law, optimum_results = _law(
+        log_size, landmark_x, sizes["gamma2"], 1
+    )
     measured, data_law, data_results = _law(
         log_size, minimum_y, sizes["gamma_measured"], -1
     )

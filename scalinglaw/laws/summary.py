@@ -72,7 +72,9 @@ def _settings(law: ScalingLawEstimator) -> dict[str, str]:
             f"{sensitivity['rank']:.0%} lie below the one reported"
         )
     settings["Landmark of gamma2"] = law.landmark_
-    settings["Censored optima"] = f"{int(optima['censored'].sum())} of {len(optima)} runs"
+    settings["Censored optima"] = (
+        f"{int(optima['censored'].sum())} of {len(optima)} runs"
+    )
     f_value = law.offset_test_["statistic"]
     if law.offset:
         settings["Offset"] = f"{law.offset_:.3g} taken off the error"

@@ -248,7 +248,9 @@ def window_sensitivity(
         width = edges[first + 1 :] - edges[first]
         with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # windows without runs
-            gamma1 = -np.where(present, xy, 0.0).sum(0) / np.where(present, xx, 0.0).sum(0)
+            gamma1 = -np.where(present, xy, 0.0).sum(0) / np.where(
+                present, xx, 0.0
+            ).sum(0)
             of_runs = np.where(present, xy**2 / (xx * yy), np.nan)
             r_squared = np.nanmedian(of_runs, axis=0)
             good = (points >= _MIN_POINTS * runs) & (runs >= curves.n_runs / 2)

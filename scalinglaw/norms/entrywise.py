@@ -42,7 +42,8 @@ def scaled(tensor: Tensor) -> tuple[Tensor, Tensor]:
     """
     if tensor.dtype not in (torch.float32, torch.float64):
         tensor = tensor.float()
-    largest = torch.linalg.vector_norm(tensor, ord=torch.inf)
+    lowest, highest = torch.aminmax(tensor)
+    largest = torch.maximum(-lowest, highest)
     if tensor.device.type == "cpu" and _SAFE[0] < float(largest) < _SAFE[1]:
         return tensor, torch.zeros((), dtype=torch.float64)
     largest = torch.where(largest == 0, torch.ones_like(largest), largest)

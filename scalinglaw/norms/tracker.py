@@ -20,7 +20,7 @@ from .entrywise import (
     scaled,
 )
 from .layers import WeightLayer, weight_layers
-from .spectral import log_spectral_norm
+from .spectrum import SpectralNorms
 
 __all__ = ["NORMS", "NormTracker", "compute_norms"]
 
@@ -83,6 +83,7 @@ class NormTracker:
         }
         self._needed = sorted(needed)
         self._layers: list[WeightLayer] = weight_layers(module) if needed else []
+        self._spectral = SpectralNorms()
         entrywise = any(name in _ENTRYWISE for name in self.names)
         self._parameters = _all_parameters(module) if entrywise else []
 
@@ -113,17 +114,19 @@ class NormTracker:
 
     def _per_layer(self) -> dict[str, Tensor]:
         """Return a CPU tensor of one log per layer for each quantity needed."""
-        columns = []
-        for layer in self._layers:
-            blocks, log_scale = scaled(layer.blocks())
-            logs = [log_scale + _QUANTITIES[need](blocks) for need in self._needed]
-            columns.append(torch.stack(logs))
-        if not columns:
+        if not self._layers:
             return {}
-        # The only transfer from a GPU: all quantities of all layers at once.
-        table = torch.stack([c.to(columns[0].device) for c in columns], dim=1).cpu()
-        _check_finite(table.sum(dim=0), [layer.name for layer in self._layers])
-        return dict(zip(self._needed, table, strict=True))
+        pairs = [scaled(layer.blocks()) for layer in self._layers]
+        blocks = [quotient for quotient, _ in pairs]
+        scales = _gather([log_scale for _, log_scale in pairs])
+        _check_finite(scales, [layer.name for layer in self._layers])
+        found = []
+        for need in self._needed:
+            if need == "spectral":
+                found.append(_gather(self._spectral(blocks)))
+            else:
+                found.append(_gather([_SUMS[need](block) for block in blocks]))
+        return {n: logs + scales for n, logs in zip(self._needed, found, strict=True)}
 
     def _entrywise(self, order: float) -> float:
         """Return the log of a norm of all parameters together."""
@@ -131,16 +134,17 @@ class NormTracker:
             log_entry_norm(read_parameter(part, attribute), order)
             for _, part, attribute in self._parameters
         ]
-        table = torch.stack([log.to(logs[0].device) for log in logs]).cpu()
+        table = _gather(logs)
         _check_finite(table, [name for name, _, _ in self._parameters])
         return float(torch.logsumexp(order * table, dim=0) / order)
 
 
-_QUANTITIES = {
-    "spectral": log_spectral_norm,
-    "rows": log_row_norms,
-    "columns": log_column_norms,
-}
+_SUMS = {"rows": log_row_norms, "columns": log_column_norms}
+
+
+def _gather(logs: list[Tensor]) -> Tensor:
+    """Return scalars as one tensor on the CPU, in one transfer."""
+    return torch.stack([log.to(logs[0].device) for log in logs]).cpu()
 
 
 def _all_parameters(module: nn.Module) -> list[tuple[str, nn.Module, str]]:

@@ -342,7 +342,9 @@ def _with_optimum(path: FlowPath, signed: np.ndarray, loss: str) -> FlowPath:
         # No class balance is needed: mirrored samples carry the same information.
         mirrored = np.vstack([signed, -signed])
         labels = np.repeat([1, -1], len(signed))
-        solver = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10, max_iter=1000)
+        solver = LogisticRegression(
+            C=np.inf, fit_intercept=False, tol=1e-10, max_iter=1000
+        )
         optimum = solver.fit(mirrored, labels).coef_[0] / 2
     norm = float(np.linalg.norm(optimum))
     below = path.norms < norm * (1 - 1e-9)

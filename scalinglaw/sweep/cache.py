@@ -218,7 +218,9 @@ def read_cache(cache_dir: str | os.PathLike) -> pd.DataFrame:
     """
     folder = Path(cache_dir)
     tables = {}
-    for description in sorted([*folder.glob("sweep.json"), *folder.glob("*/sweep.json")]):
+    for description in sorted(
+        [*folder.glob("sweep.json"), *folder.glob("*/sweep.json")]
+    ):
         sweep = description.parent
         runs = list(_intact_runs(sweep))
         if runs:

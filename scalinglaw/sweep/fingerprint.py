@@ -129,7 +129,10 @@ def _feed(digest: Any, value: Any) -> None:
         _feed(digest, [repr(value), dict(value.state_dict())])
         _feed(digest, sorted({_source(type(part)) for part in value.modules()}))
     elif hasattr(value, "to_numpy") and hasattr(value, "columns"):
-        _feed(digest, [list(map(str, value.columns)), [value[c].to_numpy() for c in value]])
+        _feed(
+            digest,
+            [list(map(str, value.columns)), [value[c].to_numpy() for c in value]],
+        )
     else:
         _feed_pickle(digest, value)
 
@@ -144,7 +147,9 @@ def _feed_tensor(digest: Any, value: Any) -> None:
     values = value.detach().cpu()
     _tag(digest, "tensor", str(values.dtype))
     # numpy lacks torch's half-precision types; float32 holds their values.
-    exact = values.float() if values.is_floating_point() and values.itemsize < 4 else values
+    exact = (
+        values.float() if values.is_floating_point() and values.itemsize < 4 else values
+    )
     _feed(digest, exact.numpy())
 
 
@@ -174,4 +179,6 @@ def _source(value: Any) -> str:
         return _name(value) + inspect.getsource(value)
     except (OSError, TypeError):
         code = getattr(value, "__code__", None)
-        return _name(value) + (code.co_code.hex() + repr(code.co_consts) if code else "")
+        return _name(value) + (
+            code.co_code.hex() + repr(code.co_consts) if code else ""
+        )

@@ -128,7 +128,9 @@ class SweepProgress:
         if left:
             parts.append(f"{_duration(left)} left")
         if self.best:
-            errors = (f"{size}: {error:.3f}" for size, error in sorted(self.best.items()))
+            errors = (
+                f"{size}: {error:.3f}" for size, error in sorted(self.best.items())
+            )
             parts.append("lowest test error " + ", ".join(errors))
         return "; ".join(parts)
 
