@@ -1,1 +1,15 @@
-"""Filled in the next commits."""
+"""Classifiers that record how norms and errors move during training."""
+
+from .base import TrajectoryClassifier
+from .cnn import CNNClassifier
+from .recorder import NormRecorder
+from .resnet import ResNetClassifier
+from .vit import ViTClassifier
+
+__all__ = [
+    "CNNClassifier",
+    "NormRecorder",
+    "ResNetClassifier",
+    "TrajectoryClassifier",
+    "ViTClassifier",
+]

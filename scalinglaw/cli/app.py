@@ -41,7 +41,9 @@ def main() -> None:
     try:
         app()
     except (ValueError, TypeError, OSError) as error:
-        console.print(f"error: {error}", style="bold red", highlight=False, markup=False)
+        console.print(
+            f"error: {error}", style="bold red", highlight=False, markup=False
+        )
         sys.exit(1)
     except KeyboardInterrupt:
         console.print("interrupted")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import pandas as pd
 import typer
@@ -26,16 +26,20 @@ def compare(
         str, typer.Option(help="Norm: the column log_<norm>.")
     ] = "spectral_complexity",
     metric: Annotated[str, typer.Option(help="Column of the error.")] = "test_error",
-    correction: Annotated[str, typer.Option(help="Multiplicity: holm, none ...")] = "holm",
+    correction: Annotated[
+        str, typer.Option(help="Multiplicity: holm, none ...")
+    ] = "holm",
     margin: Annotated[
-        Optional[float], typer.Option(help="Also test equivalence within this margin.")
+        float | None, typer.Option(help="Also test equivalence within this margin.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object.")
+    ] = False,
 ) -> None:
     """Compare one exponent between models, with adjusted p-values.
 
-    Examples:
-
+    Examples
+    --------
         scalinglaw compare cnn.parquet vit.parquet
 
         scalinglaw compare study.parquet --exponent gamma_measured --margin 0.05
@@ -75,11 +79,15 @@ def _models(paths: list[Path]) -> dict[str, pd.DataFrame]:
     for path in paths:
         table = read_any(path)
         if "model" in table:
-            parts = {str(name): part for name, part in table.groupby("model", sort=False)}
+            parts = {
+                str(name): part for name, part in table.groupby("model", sort=False)
+            }
         else:
             parts = {path.stem: table}
         for name, part in parts.items():
             if name in models:
-                raise ValueError(f"two tables are named {name!r}: rename one of the files.")
+                raise ValueError(
+                    f"two tables are named {name!r}: rename one of the files."
+                )
             models[name] = part
     return models

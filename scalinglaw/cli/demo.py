@@ -38,7 +38,9 @@ def demo(
     n_seeds: Annotated[int, typer.Option(help="Runs of each train size.")] = 3,
     max_epochs: Annotated[int, typer.Option(help="Epochs of the network.")] = 150,
     n_jobs: Annotated[int, typer.Option(help="Runs trained at once.")] = 2,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object.")
+    ] = False,
 ) -> None:
     """Train a small CNN on digits and perceptrons on a teacher; print their exponents.
 
@@ -69,7 +71,9 @@ def _digits(
     from ..datasets import load_images
 
     images, labels = load_images("digits")
-    network = CNNClassifier(conv_widths=(8, 16, 32), hidden_width=64, max_epochs=max_epochs)
+    network = CNNClassifier(
+        conv_widths=(8, 16, 32), hidden_width=64, max_epochs=max_epochs
+    )
     sweep = TrajectorySweep(
         network,
         train_sizes=_DIGIT_SIZES,
@@ -92,9 +96,7 @@ def _perceptrons(output: Path, n_seeds: int, n_jobs: int) -> ScalingLawEstimator
         for seed in range(n_seeds)
     )
     table = concat_trajectories(runs)
-    return _fit(
-        table, output, "perceptron", norm="rms", metric="relative_test_error"
-    )
+    return _fit(table, output, "perceptron", norm="rms", metric="relative_test_error")
 
 
 def _one_perceptron(load: int, seed: int) -> pd.DataFrame:
@@ -135,9 +137,14 @@ def _beside_theory(law: ScalingLawEstimator) -> None:
     """Print the perceptrons' optima beside those of exact theory at fixed norm."""
     from .. import theory as exact
 
-    table = law.trajectories_.assign(load=lambda t: t["train_size"] / _PERCEPTRON_INPUTS)
+    table = law.trajectories_.assign(
+        load=lambda t: t["train_size"] / _PERCEPTRON_INPUTS
+    )
     lowest = (
-        table.groupby(["load", "seed"])["relative_test_error"].min().groupby("load").mean()
+        table.groupby(["load", "seed"])["relative_test_error"]
+        .min()
+        .groupby("load")
+        .mean()
     )
     loads = lowest.index.to_numpy()
     shown = pd.DataFrame(

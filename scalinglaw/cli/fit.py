@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -24,7 +24,9 @@ __all__ = ["fit"]
 def fit(
     table: Annotated[
         Path,
-        typer.Argument(help="Parquet or CSV table, cache folder, or .npy of the paper."),
+        typer.Argument(
+            help="Parquet or CSV table, cache folder, or .npy of the paper."
+        ),
     ],
     norm: Annotated[
         str, typer.Option(help="Norm: the column log_<norm>.")
@@ -32,34 +34,38 @@ def fit(
     metric: Annotated[str, typer.Option(help="Column of the error.")] = "test_error",
     method: Annotated[str, typer.Option(help="pooled or published.")] = "pooled",
     window: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(help="LOW,HIGH in units of norm / norm at the optimum."),
     ] = None,
     landmark: Annotated[str, typer.Option(help="auto, knee or minimum.")] = "auto",
     min_train_size: Annotated[
-        Optional[int], typer.Option(help="Smallest train size used.")
+        int | None, typer.Option(help="Smallest train size used.")
     ] = None,
-    offset: Annotated[bool, typer.Option(help="Fit an error that no norm removes.")] = False,
+    offset: Annotated[
+        bool, typer.Option(help="Fit an error that no norm removes.")
+    ] = False,
     confidence_level: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
     model: Annotated[
-        Optional[str], typer.Option(help="Which model, if the table holds several.")
+        str | None, typer.Option(help="Which model, if the table holds several.")
     ] = None,
     backtest: Annotated[
         bool, typer.Option(help="Also forecast the largest third of the train sizes.")
     ] = False,
     figures: Annotated[
-        Optional[Path], typer.Option(help="Folder to write the figures into.")
+        Path | None, typer.Option(help="Folder to write the figures into.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object.")
+    ] = False,
 ) -> None:
     """Fit the laws to TABLE and print the exponents.
 
-    Examples:
-
+    Examples
+    --------
         scalinglaw fit trajectories.parquet
 
         scalinglaw fit trajectories.csv --norm frobenius --window 0.01,0.3 --json
-    """  # noqa: D301 (typer shows the docstring as help)
+    """
     from ..laws import ScalingLawEstimator
     from ..laws import backtest as run_backtest
 

@@ -124,7 +124,9 @@ def law_to_dict(law: ScalingLawEstimator) -> dict[str, Any]:
     }
 
 
-def save_figures(law: ScalingLawEstimator, folder: Path, prefix: str = "") -> list[Path]:
+def save_figures(
+    law: ScalingLawEstimator, folder: Path, prefix: str = ""
+) -> list[Path]:
     """Write the figures of a law as PNG.
 
     Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -33,26 +33,30 @@ def run(
     test_size: Annotated[int, typer.Option(help="Images held out.")] = 300,
     max_epochs: Annotated[int, typer.Option(help="Epochs of each run.")] = 100,
     width: Annotated[
-        Optional[str], typer.Option(help="Comma-separated widths of the network's stages.")
+        str | None, typer.Option(help="Comma-separated widths of the network's stages.")
     ] = None,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 1e-3,
     n_jobs: Annotated[int, typer.Option(help="Runs trained at once.")] = 1,
-    random_state: Annotated[int, typer.Option(help="Determines everything random.")] = 0,
+    random_state: Annotated[
+        int, typer.Option(help="Determines everything random.")
+    ] = 0,
     root: Annotated[
-        Optional[Path], typer.Option(help="Folder of the images, if not the default.")
+        Path | None, typer.Option(help="Folder of the images, if not the default.")
     ] = None,
     cache_dir: Annotated[
-        Optional[Path], typer.Option(help="Keep finished runs here, and resume.")
+        Path | None, typer.Option(help="Keep finished runs here, and resume.")
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for table and figures.")] = Path(
         "scalinglaw-run"
     ),
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object.")
+    ] = False,
 ) -> None:
     """Train MODEL on DATA at many train sizes, fit the laws, write table and figures.
 
-    Examples:
-
+    Examples
+    --------
         scalinglaw run --model cnn --data digits --width 8,16,32
 
         scalinglaw run --data fashion-mnist --train-sizes 250,500,1000,2000 --n-jobs 2

@@ -20,12 +20,14 @@ def theory(
     norm: Annotated[
         list[float], typer.Option(help="Also the error at this norm; may be repeated.")
     ] = [],  # noqa: B006 (typer reads the default, nothing writes to it)
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object.")
+    ] = False,
 ) -> None:
     """Print the exact errors of the logistic perceptron.
 
-    Examples:
-
+    Examples
+    --------
         scalinglaw theory 1 10 100
 
         scalinglaw theory 20 --norm 0.1 --norm 1 --norm 10
@@ -41,7 +43,10 @@ def theory(
             "bayes": exact.bayes_error(loads),
             "max_stability": exact.max_stability_error(loads),
         }
-        | {f"norm {value:g}": exact.generalization_error(loads, value) for value in norm},
+        | {
+            f"norm {value:g}": exact.generalization_error(loads, value)
+            for value in norm
+        },
         index=pd.Index(loads, name="alpha"),
     )
     if json:

@@ -1,5 +1,6 @@
 """Images to train on, published curves, and simulated trajectories."""
 
+from .images import load_images
 from .published import read_published
 from .simulate import SCENARIOS, make_trajectories
 

@@ -8,7 +8,6 @@ named, and everything else is refused before it is looked up.
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,10 @@ import numpy as np
 import pandas as pd
 
 from ..trajectories import check_trajectories, concat_trajectories
+from .unpickling import NumbersOnly
 
 __all__ = ["read_published"]
 
-_NUMPY_CORE = ("numpy.core.multiarray", "numpy._core.multiarray")
-_ALLOWED = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-}
 _NEEDED = ("P_arr", "log_x_grid", "mean_val_error_arr", "l_0_arr")
 _SLICES = {
     "norms": ("l1", "frobenius", "group_21", "spectral_complexity"),
@@ -151,33 +146,6 @@ def _wrong_shape(path: Path, arrays: dict[str, np.ndarray]) -> ValueError:
     return ValueError(f"{path} holds arrays of shapes that do not fit: {shapes}.")
 
 
-class _NumbersOnly(pickle.Unpickler):
-    """An unpickler that knows numpy's constructors and no other name."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return an allowed constructor; anything else is an error."""
-        if (module, name) in _ALLOWED:
-            return _ALLOWED[module, name]
-        if module in _NUMPY_CORE and name == "_reconstruct":
-            return _empty_array
-        if module in _NUMPY_CORE and name == "scalar":
-            return _scalar
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-
-
-def _empty_array(subtype: type, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Stand for numpy's own: an array to be filled by ``__setstate__``."""
-    if subtype is not np.ndarray:
-        raise pickle.UnpicklingError("it asks for an array of another class")
-    return np.ndarray.__new__(np.ndarray, (0,), "b")
-
-
-def _scalar(dtype: np.dtype, data: bytes) -> Any:
-    if dtype.hasobject:
-        raise pickle.UnpicklingError("it asks for an object scalar")
-    return np.frombuffer(data, dtype=dtype, count=1)[0]
-
-
 def _load(path: Path) -> dict[str, Any]:
     """Return the dictionary in an .npy file of one object."""
     with open(path, "rb") as file:
@@ -192,7 +160,7 @@ def _load(path: Path) -> dict[str, Any]:
                 raise ValueError(
                     f"it holds an array of shape {shape} and dtype {dtype}"
                 )
-            outer = _NumbersOnly(file).load()
+            outer = NumbersOnly(file).load()
             content = outer.item() if isinstance(outer, np.ndarray) else outer
         except Exception as error:
             # Damaged pickles raise errors of many kinds, all with one meaning here.

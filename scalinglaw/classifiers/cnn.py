@@ -1,0 +1,172 @@
+"""The paper's convolutional network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from torch import nn
+
+from .._validation import check_integer
+from .images import ImageClassifier
+
+__all__ = ["CNNClassifier", "convolutional_network"]
+
+
+def convolutional_network(
+    input_shape: tuple[int, int, int],
+    n_classes: int,
+    conv_widths: Sequence[int] = (32, 64, 128),
+    hidden_width: int = 512,
+) -> nn.Module:
+    """Return 3x3 convolutions, max-pooling after every second, and a hidden layer.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (channels, height, width).
+    n_classes : int
+        Outputs.
+    conv_widths : sequence of int
+        Channels of each convolution.
+    hidden_width : int
+        Units of the hidden layer.
+
+    Returns
+    -------
+    nn.Module
+        Rectified linear units throughout.
+
+    Raises
+    ------
+    ValueError
+        If pooling leaves nothing of the image.
+    """
+    channels, height, width = input_shape
+    layers: list[nn.Module] = []
+    for position, n_channels in enumerate(conv_widths, start=1):
+        layers += [nn.Conv2d(channels, n_channels, 3, padding=1), nn.ReLU()]
+        channels = n_channels
+        if position % 2 == 0:
+            layers.append(nn.MaxPool2d(2))
+            height, width = height // 2, width // 2
+    if min(height, width) < 1:
+        raise ValueError(
+            f"conv_widths has {len(conv_widths)} entries, and pooling after every second "
+            f"leaves nothing of images of {input_shape[1]} x {input_shape[2]}."
+        )
+    return nn.Sequential(
+        *layers,
+        nn.Flatten(),
+        nn.Linear(channels * height * width, hidden_width),
+        nn.ReLU(),
+        nn.Linear(hidden_width, n_classes),
+    )
+
+
+class CNNClassifier(ImageClassifier):
+    """Convolutional network of the paper, recording norms and errors.
+
+    3x3 convolutions with max-pooling after every second, and one hidden layer.
+
+    Parameters
+    ----------
+    conv_widths : sequence of int, default=(32, 64, 128)
+        Channels of each convolution; its length is the depth.
+    hidden_width : int, default=512
+        Units of the hidden layer.
+    image_shape : tuple of int or None, default=None
+        (channels, height, width) or (height, width) of images that come flat.
+    normalization : tuple (mean, std) or None, default=None
+        One number per channel each, of pixels between 0 and 1.
+    augment : bool, default=False
+        Shift training images by up to four pixels and, in colour, mirror half.
+    channels_last : bool, default=False
+        Memory format of the batches; faster on some hardware.
+    norms, n_records, max_epochs, lr, batch_size, optimizer, momentum : object
+        See :class:`TrajectoryClassifier`.
+    weight_decay, init_scale, device, bfloat16, compile : object
+        See :class:`TrajectoryClassifier`.
+    random_state, callbacks, verbose : object
+        See :class:`TrajectoryClassifier`.
+
+    Attributes
+    ----------
+    trajectory_ : DataFrame
+        The trajectory table of this run.
+    net_, module_, classes_, device_ : object
+        See :class:`TrajectoryClassifier`.
+    image_shape_ : tuple of int
+        (channels, height, width).
+
+    References
+    ----------
+    .. [1] D'Amico, Bocchi and Negri (2025), arXiv:2505.13230.
+
+    Examples
+    --------
+    >>> from scalinglaw import CNNClassifier
+    >>> from scalinglaw.datasets import load_images
+    >>> X, y = load_images("digits")
+    >>> cnn = CNNClassifier(conv_widths=(4, 8), hidden_width=32, max_epochs=3,
+    ...                     random_state=0)
+    >>> cnn.fit(X[:500], y[:500], eval_set=(X[500:], y[500:])).trajectory_.shape[1]
+    10
+    """
+
+    def __init__(
+        self,
+        *,
+        conv_widths: Sequence[int] = (32, 64, 128),
+        hidden_width: int = 512,
+        image_shape: tuple[int, ...] | None = None,
+        normalization: tuple[Iterable[float], Iterable[float]] | None = None,
+        augment: bool = False,
+        channels_last: bool = False,
+        norms: Iterable[str] = ("spectral_complexity",),
+        n_records: int = 50,
+        max_epochs: int = 100,
+        lr: float = 1e-3,
+        batch_size: int = 128,
+        optimizer: Any = "adam",
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        init_scale: float = 1.0,
+        device: str = "auto",
+        bfloat16: bool = False,
+        compile: bool = False,
+        random_state: int | None = None,
+        callbacks: Any = None,
+        verbose: int = 0,
+    ):
+        super().__init__(
+            image_shape=image_shape,
+            normalization=normalization,
+            augment=augment,
+            channels_last=channels_last,
+            norms=norms,
+            n_records=n_records,
+            max_epochs=max_epochs,
+            lr=lr,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            init_scale=init_scale,
+            device=device,
+            bfloat16=bfloat16,
+            compile=compile,
+            random_state=random_state,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+        self.conv_widths = conv_widths
+        self.hidden_width = hidden_width
+
+    def _build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+        for width in (*self.conv_widths, self.hidden_width):
+            check_integer(width, "conv_widths and hidden_width")
+        channels, height, width = input_shape
+        return convolutional_network(
+            (channels, height, width), n_classes, self.conv_widths, self.hidden_width
+        )

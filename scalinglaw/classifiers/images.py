@@ -1,0 +1,119 @@
+"""What the classifiers of images have in common: shapes, bytes, normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_array, check_X_y
+from torch import nn
+
+from .base import TrajectoryClassifier
+from .preparation import PreparedModule
+from .presets import preset
+
+__all__ = ["ImageClassifier"]
+
+
+class ImageClassifier(TrajectoryClassifier):
+    """Base of the classifiers of images; use one of its subclasses.
+
+    Images come as (n, channels, height, width), as (n, height, width), or flat with
+    `image_shape`. Bytes are kept as bytes and divided by 255 batch by batch; floats
+    are taken as they are.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        normalization: tuple[Iterable[float], Iterable[float]] | None = None,
+        augment: bool = False,
+        channels_last: bool = False,
+        **training: Any,
+    ):
+        # sklearn reads the parameters of the subclasses, which name all of them.
+        super().__init__(**training)
+        self.image_shape = image_shape
+        self.normalization = normalization
+        self.augment = augment
+        self.channels_last = channels_last
+
+    @classmethod
+    def from_preset(cls, name: str, **changes: Any) -> ImageClassifier:
+        """Return the classifier with the paper's settings for a data set.
+
+        Parameters
+        ----------
+        name : {"mnist", "fashion-mnist", "cifar10", "cifar100"}
+            Data set; Fashion-MNIST takes the settings of MNIST with its own pixels.
+        **changes : dict
+            Parameters that differ from the paper's.
+
+        Returns
+        -------
+        classifier
+            Not fitted.
+        """
+        return cls(**(preset(cls.__name__, name) | changes))
+
+    def _check_X_y(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        X, y = check_X_y(X, y, dtype=_dtypes(X), allow_nd=True)
+        check_classification_targets(y)
+        X = self._as_images(X)
+        self.image_shape_ = X.shape[1:]
+        self.n_features_in_ = X.shape[1]
+        return X, y
+
+    def _check_X(self, X: Any) -> np.ndarray:
+        X = self._as_images(check_array(X, dtype=_dtypes(X), allow_nd=True))
+        if X.shape[1:] != self.image_shape_:
+            raise ValueError(
+                f"X must hold images of shape {self.image_shape_}, as in fit, got "
+                f"{X.shape[1:]}."
+            )
+        return X
+
+    def _as_images(self, X: np.ndarray) -> np.ndarray:
+        """Return X as (n, channels, height, width)."""
+        if X.ndim == 4:
+            if X.shape[-1] in (1, 3) and X.shape[1] not in (1, 3):
+                raise ValueError(
+                    f"X must have shape (n, channels, height, width), got {X.shape}: "
+                    "channels are last. Use np.moveaxis(X, -1, 1)."
+                )
+            return X
+        if X.ndim == 3:
+            return X[:, None]
+        if X.ndim == 2 and self.image_shape is not None:
+            shape = tuple(self.image_shape)
+            if len(shape) not in (2, 3) or np.prod(shape) != X.shape[1]:
+                raise ValueError(
+                    f"image_shape must be (channels, height, width) or (height, width) "
+                    f"with {X.shape[1]} entries, got {self.image_shape}."
+                )
+            return X.reshape(len(X), *((1, *shape) if len(shape) == 2 else shape))
+        raise ValueError(
+            "X must hold images, (n, channels, height, width) or (n, height, width), got "
+            f"shape {X.shape}. Flat images need image_shape; tabular data need "
+            "TrajectoryClassifier."
+        )
+
+    def _prepare(self, core: nn.Module) -> PreparedModule:
+        mean, std = self.normalization or (None, None)
+        channels = self.image_shape_[0]
+        for name, values in (("mean", mean), ("std", std)):
+            if values is not None and len(tuple(values)) != channels:
+                raise ValueError(
+                    f"normalization's {name} must have {channels} entries, one per "
+                    f"channel, got {values}."
+                )
+        return PreparedModule(
+            core, mean, std, self.augment, self.channels_last, self.bfloat16
+        )
+
+
+def _dtypes(X: Any) -> list[type]:
+    return [np.float32, np.uint8]

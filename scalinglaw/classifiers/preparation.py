@@ -1,0 +1,103 @@
+"""What happens to a batch on the device before the network sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["PreparedModule"]
+
+
+class PreparedModule(nn.Module):
+    """A network behind the preparation of its inputs.
+
+    Batches arrive as they are stored, bytes for images, and become standardised
+    floating-point numbers on the device, a batch at a time.
+
+    Parameters
+    ----------
+    core : nn.Module
+        The network.
+    mean, std : sequence of float, optional
+        Of each channel, after bytes were divided by 255.
+    augment : bool, default=False
+        In training, shift each image by up to four pixels and, with three channels,
+        mirror half of them: the standard augmentation of small images.
+    channels_last : bool, default=False
+        Memory format of image batches.
+    bfloat16 : bool, default=False
+        Whether the network runs under autocast.
+    """
+
+    def __init__(
+        self,
+        core: nn.Module,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        augment: bool = False,
+        channels_last: bool = False,
+        bfloat16: bool = False,
+    ) -> None:
+        super().__init__()
+        self.core = core
+        self.augment = augment
+        self.channels_last = channels_last
+        self.bfloat16 = bfloat16
+        for name, values in (("mean", mean), ("std", std)):
+            tensor = None if values is None else torch.tensor(values).view(-1, 1, 1)
+            self.register_buffer(name, tensor, persistent=False)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return the network's output for a raw batch.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, ...)
+            A batch as stored.
+
+        Returns
+        -------
+        Tensor of shape (n, n_classes)
+            Logits in single precision.
+        """
+        if self.augment and self.training:
+            X = shift_and_mirror(X)
+        X = X.float() / 255 if X.dtype == torch.uint8 and X.dim() == 4 else X.float()
+        if self.mean is not None:
+            X = (X - self.mean) / self.std
+        if self.channels_last and X.dim() == 4:
+            X = X.contiguous(memory_format=torch.channels_last)
+        if not self.bfloat16:
+            return self.core(X)
+        with torch.autocast(X.device.type, dtype=torch.bfloat16):
+            return self.core(X).float()
+
+
+def shift_and_mirror(X: Tensor, reach: int = 4) -> Tensor:
+    """Shift each image by a random number of pixels, and mirror half of them.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n, channels, height, width)
+        Images.
+    reach : int, default=4
+        Largest shift; what enters is zero.
+
+    Returns
+    -------
+    Tensor
+        Of the same shape. Images of one channel, digits mostly, are not mirrored.
+    """
+    n, channels, height, width = X.shape
+    padded = functional.pad(X, (reach,) * 4)
+    top, left = torch.randint(0, 2 * reach + 1, (2, n), device=X.device)
+    rows = top[:, None] + torch.arange(height, device=X.device)
+    columns = left[:, None] + torch.arange(width, device=X.device)
+    if channels == 3:
+        mirrored = torch.rand(n, device=X.device) < 0.5
+        columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    image = torch.arange(n, device=X.device)[:, None, None]
+    return padded[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -1,0 +1,219 @@
+"""The skorch callback that records norms and errors during training."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from skorch.callbacks import Callback
+from torch import nn
+
+from ..exceptions import ZeroNormWarning
+from ..norms import NormTracker
+from ..trajectories import check_trajectories
+
+__all__ = ["NormRecorder", "record_steps"]
+
+
+def record_steps(n_steps: int, n_records: int) -> np.ndarray:
+    """Return the optimiser steps after which to record, log-spaced from 0.
+
+    Parameters
+    ----------
+    n_steps : int
+        Steps of the whole run.
+    n_records : int
+        Records wanted; there are fewer if there are fewer steps.
+
+    Returns
+    -------
+    ndarray of int
+        Increasing, from 0 to `n_steps`.
+    """
+    if n_steps + 1 <= n_records:
+        return np.arange(n_steps + 1)
+    n_points = n_records - 1
+    # Rounding merges the first points: ask for more until enough are left.
+    for asked in range(n_points, 4 * n_steps + n_points):
+        steps = np.unique(np.geomspace(1, n_steps, asked).round().astype(int))
+        if len(steps) >= n_points:
+            break
+    surplus = len(steps) - n_points
+    return np.concatenate([[0], np.delete(steps, np.arange(1, 1 + surplus))])
+
+
+class NormRecorder(Callback):
+    """Record log-norms, losses and errors at log-spaced steps of training.
+
+    Works in any skorch classifier net. The first record is taken before the first
+    step, the last after the last.
+
+    Parameters
+    ----------
+    norms : sequence of str, default=("spectral_complexity",)
+        Names among ``scalinglaw.norms.NORMS``.
+    n_records : int, default=50
+        Records of a run.
+    eval_set : tuple (X_test, y_test), optional
+        Held-out data, in the form that the net takes; labels as the net's criterion
+        takes them.
+    seed : int, default=0
+        Written into the column ``seed``.
+
+    Attributes
+    ----------
+    trajectory_ : DataFrame
+        After training, the run's trajectory table: ``train_size``, ``seed``, ``epoch``
+        (fractional), ``step``, ``train_error``, ``train_loss`` (mean nats),
+        ``test_error``, ``test_loss``, ``n_test`` and ``log_<norm>``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skorch import NeuralNetClassifier
+    >>> from torch import nn
+    >>> from scalinglaw import NormRecorder
+    >>> X = np.eye(4, dtype="float32")
+    >>> y = np.array([0, 1, 0, 1])
+    >>> recorder = NormRecorder(n_records=3)
+    >>> net = NeuralNetClassifier(
+    ...     nn.Linear(4, 2), criterion=nn.CrossEntropyLoss, train_split=None,
+    ...     max_epochs=4, verbose=0, callbacks=[recorder],
+    ... ).fit(X, y)
+    >>> recorder.trajectory_["step"].tolist()
+    [0, 1, 4]
+    """
+
+    def __init__(
+        self,
+        norms: Iterable[str] = ("spectral_complexity",),
+        n_records: int = 50,
+        eval_set: Any = None,
+        seed: int = 0,
+    ) -> None:
+        self.norms = norms
+        self.n_records = n_records
+        self.eval_set = eval_set
+        self.seed = seed
+
+    def on_train_begin(
+        self, net: Any, X: Any = None, y: Any = None, **kwargs: Any
+    ) -> None:
+        """Plan the records and take the first.
+
+        Parameters
+        ----------
+        net : skorch net
+            The net that is trained.
+        X, y : object
+            Its training data.
+        **kwargs : dict
+            Unused.
+        """
+        self._train = net.get_dataset(X, y)
+        self._n_batches = len(net.get_iterator(self._train, training=True))
+        planned = record_steps(net.max_epochs * self._n_batches, self.n_records)
+        self._planned = set(planned.tolist())
+        self._tracker = NormTracker(_core(net), tuple(self.norms))
+        self._test = None if self.eval_set is None else net.get_dataset(*self.eval_set)
+        self._rows: list[dict[str, float]] = []
+        self._step = 0
+        self._record(net)
+
+    def on_batch_end(
+        self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
+        """Take a record if one is planned after this step.
+
+        Parameters
+        ----------
+        net : skorch net
+            The net that is trained.
+        batch : object
+            Unused.
+        training : bool
+            Whether this was a step.
+        **kwargs : dict
+            Unused.
+        """
+        if not training:
+            return
+        self._step += 1
+        if self._step in self._planned:
+            self._record(net)
+
+    def on_train_end(
+        self, net: Any, X: Any = None, y: Any = None, **kwargs: Any
+    ) -> None:
+        """Make the table, and let go of the data.
+
+        Parameters
+        ----------
+        net : skorch net
+            The net that was trained.
+        X, y : object
+            Unused.
+        **kwargs : dict
+            Unused.
+        """
+        # A stop before the planned end, by another callback, is an end too.
+        if self._rows[-1]["step"] != self._step:
+            self._record(net)
+        table = pd.DataFrame(self._rows)
+        for name in self.norms:
+            n_zero = int(np.isneginf(table[f"log_{name}"]).sum())
+            if n_zero:
+                warnings.warn(
+                    f"log_{name} is minus infinity in {n_zero} of {len(table)} records: "
+                    "a layer holds only zeros. Initialise it with non-zero weights.",
+                    ZeroNormWarning,
+                    stacklevel=2,
+                )
+        self.trajectory_ = check_trajectories(table) if len(table) > 1 else table
+        del self._train, self._test, self._tracker, self._rows
+
+    def _record(self, net: Any) -> None:
+        row: dict[str, float] = {
+            "train_size": len(self._train),
+            "seed": self.seed,
+            "epoch": self._step / self._n_batches,
+            "step": self._step,
+        }
+        row["train_error"], row["train_loss"] = _evaluate(net, self._train)
+        if self._test is not None:
+            row["test_error"], row["test_loss"] = _evaluate(net, self._test)
+            row["n_test"] = len(self._test)
+        for name, value in self._tracker.compute().items():
+            row[f"log_{name}"] = value
+        self._rows.append(row)
+
+
+def _core(net: Any) -> nn.Module:
+    """Return the user's module behind compilation and the preparation of inputs."""
+    module = net.module_
+    module = getattr(module, "_orig_mod", module)
+    return getattr(module, "core", module)
+
+
+def _evaluate(net: Any, dataset: Any) -> tuple[float, float]:
+    """Return error and mean loss of the net in evaluation mode."""
+    wrong: Any = 0
+    loss: Any = 0.0
+    for batch in net.get_iterator(dataset, training=False):
+        output = net.evaluation_step(batch, training=False)
+        labels = torch.as_tensor(batch[1], device=output.device)
+        with torch.no_grad():
+            loss = loss + len(labels) * net.get_loss(output, labels, training=False)
+            wrong = wrong + (output.argmax(dim=1) != labels).sum()
+    n = len(dataset)
+    mean_loss = float(loss) / n
+    if not math.isfinite(mean_loss):
+        raise ValueError(
+            "training has diverged: the loss is not finite. Lower the learning rate."
+        )
+    return int(wrong) / n, mean_loss
