@@ -173,7 +173,9 @@ def check_train_sizes(train_sizes: Any, name: str = "train_sizes") -> list[int]:
         If it is empty, repeats a size, or holds one below 1.
     """
     try:
-        sizes = [check_integer(size, f"{name}[{i}]") for i, size in enumerate(train_sizes)]
+        sizes = [
+            check_integer(size, f"{name}[{i}]") for i, size in enumerate(train_sizes)
+        ]
     except TypeError as error:
         if "must be an integer" in str(error):
             raise
@@ -236,7 +238,7 @@ def check_window(window: Any) -> Any:
             f"optimum, got {window!r}."
         ) from None
     for name, bound in (("window[0]", low), ("window[1]", high)):
-        if bound is not None and not bound == float("inf"):
+        if bound is not None and bound != float("inf"):
             check_number(bound, name, minimum=0.0, strict=False)
     if low is not None and high is not None and not low < high:
         raise ValueError(f"window must have low < high, got ({low:g}, {high:g}).")

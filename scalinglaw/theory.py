@@ -1,7 +1,7 @@
 r"""Exact generalisation error of the perceptron at fixed norm.
 
-A teacher :math:`w_*` in :math:`R^N` labels :math:`P = \alpha N` Gaussian inputs. The student
-minimises the logistic loss at fixed norm :math:`\lambda = \|w\|/\sqrt N`. For
+A teacher :math:`w_*` in :math:`R^N` labels :math:`P = \alpha N` Gaussian inputs. The
+student minimises the logistic loss at fixed norm :math:`\lambda = \|w\|/\sqrt N`. For
 :math:`N \to \infty` its overlap :math:`R = \cos\theta` with the teacher solves the
 replica-symmetric equations
 
@@ -40,8 +40,9 @@ __all__ = [
     "square_loss_error",
 ]
 
-#: :math:`k_1 = [2\sqrt{2/\pi}(\ln 2 - 1/2)]^{1/2}`: for :math:`\alpha \to \infty` and large
-#: norms below the optimum, error / Hebb's error = k1 norm^(-1/2), so that gamma1 = 1/2.
+#: :math:`k_1 = [2\sqrt{2/\pi}(\ln 2 - 1/2)]^{1/2}`: for :math:`\alpha \to \infty` and
+#: large norms below the optimum, error / Hebb's error = k1 norm^(-1/2), so that gamma1
+#: = 1/2.
 EARLY_PREFACTOR = float(np.sqrt(2 * np.sqrt(2 / np.pi) * (np.log(2) - 0.5)))
 #: Limit of optimal norm / alpha for :math:`\alpha \to \infty`, so that gamma2 = 1
 #: (arXiv:2505.13230).
@@ -123,8 +124,8 @@ def square_loss_error(alpha: Any, norm: Any) -> Any:
 def bayes_error(alpha: Any) -> Any:
     r"""Return the error of the Bayes-optimal student.
 
-    Solves :math:`q = 2\alpha \int D\xi\, \varphi(r\xi)^2 / H(-r\xi)`, :math:`r^2 = q/(1-q)`;
-    then :math:`R = \sqrt q`.
+    Solves :math:`q = 2\alpha \int D\xi\, \varphi(r\xi)^2 / H(-r\xi)`,
+    :math:`r^2 = q/(1-q)`; then :math:`R = \sqrt q`.
 
     Parameters
     ----------
@@ -256,8 +257,8 @@ def generalization_error(alpha: Any, norm: Any) -> Any:
 def optimal_norm(alpha: Any) -> Any:
     r"""Return the norm at which the error is lowest.
 
-    The root of :math:`d\epsilon/d\log\lambda`, taken from the equations' derivatives, as
-    the minimum itself is too flat to find it by.
+    The root of :math:`d\epsilon/d\log\lambda`, taken from the equations' derivatives,
+    as the minimum itself is too flat to find it by.
 
     Parameters
     ----------
@@ -320,8 +321,8 @@ def _within(values: Any, name: str, low: float, high: float) -> np.ndarray:
             f"from {low:g} to {high:g}" if np.isfinite(high) else "positive and finite"
         )
         raise ValueError(
-            f"{name} must be {bounds}, got {worst:g} ({(~inside).sum()} of {array.size} "
-            "values)."
+            f"{name} must be {bounds}, got {worst:g} ({(~inside).sum()} of "
+            f"{array.size} values)."
         )
     return array
 
@@ -375,8 +376,8 @@ class _Integrals:
     r"""The two integrals of the saddle-point equations and their derivatives.
 
     With :math:`u = 2\lambda(t + v)` the proximal equation is explicit,
-    :math:`v = 2x\sigma(-u)` and :math:`t = u/2\lambda - v`: the integrals are taken over
-    u, relative to its value at t = 0, and nothing overflows or has to be solved.
+    :math:`v = 2x\sigma(-u)` and :math:`t = u/2\lambda - v`: the integrals are taken
+    over u, relative to its value at t = 0, and nothing overflows or has to be solved.
     """
 
     def __init__(

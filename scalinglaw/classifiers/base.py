@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -322,14 +322,10 @@ class TrajectoryClassifier(ClassifierMixin, BaseEstimator):
         )
 
     def _check_parameters(self) -> None:
-        if not (
-            self.module is None
-            or isinstance(self.module, nn.Module)
-            or isinstance(self.module, Callable)  # type: ignore[arg-type]
-        ):
+        if not (self.module is None or callable(self.module)):
             raise TypeError(
-                "module must be an nn.Module, a callable module(input_shape, n_classes), "
-                f"or None, got {self.module!r}."
+                "module must be an nn.Module, a callable module(input_shape, "
+                f"n_classes), or None, got {self.module!r}."
             )
         check_choices(self.norms, "norms", NORMS)
         check_integer(self.n_records, "n_records", minimum=2)
@@ -354,13 +350,14 @@ class TrajectoryClassifier(ClassifierMixin, BaseEstimator):
         X, y = self._check_X(X), np.asarray(y)
         if len(X) != len(y):
             raise ValueError(
-                f"eval_set must hold as many labels as samples, got {len(y)} for {len(X)}."
+                f"eval_set must hold as many labels as samples, got {len(y)} for "
+                f"{len(X)}."
             )
         unknown = np.setdiff1d(y, self.classes_)
         if unknown.size:
             raise ValueError(
-                f"eval_set has the label {unknown[0]!r}, which y has not: the test error "
-                "would count a class that could not be learned."
+                f"eval_set has the label {unknown[0]!r}, which y has not: the test "
+                "error would count a class that could not be learned."
             )
         data = self._to_device(X)
         codes = np.searchsorted(self.classes_, y)

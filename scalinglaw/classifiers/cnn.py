@@ -52,8 +52,8 @@ def convolutional_network(
             height, width = height // 2, width // 2
     if min(height, width) < 1:
         raise ValueError(
-            f"conv_widths has {len(conv_widths)} entries, and pooling after every second "
-            f"leaves nothing of images of {input_shape[1]} x {input_shape[2]}."
+            f"conv_widths has {len(conv_widths)} entries, and pooling after every "
+            f"second leaves nothing of images of {input_shape[1]} x {input_shape[2]}."
         )
     return nn.Sequential(
         *layers,

@@ -96,8 +96,8 @@ class ImageClassifier(TrajectoryClassifier):
                 )
             return X.reshape(len(X), *((1, *shape) if len(shape) == 2 else shape))
         raise ValueError(
-            "X must hold images, (n, channels, height, width) or (n, height, width), got "
-            f"shape {X.shape}. Flat images need image_shape; tabular data need "
+            "X must hold images, (n, channels, height, width) or (n, height, width), "
+            f"got shape {X.shape}. Flat images need image_shape; tabular data need "
             "TrajectoryClassifier."
         )
 

@@ -169,8 +169,9 @@ class NormRecorder(Callback):
             n_zero = int(np.isneginf(table[f"log_{name}"]).sum())
             if n_zero:
                 warnings.warn(
-                    f"log_{name} is minus infinity in {n_zero} of {len(table)} records: "
-                    "a layer holds only zeros. Initialise it with non-zero weights.",
+                    f"log_{name} is minus infinity in {n_zero} of {len(table)} "
+                    "records: a layer holds only zeros. Initialise it with non-zero "
+                    "weights.",
                     ZeroNormWarning,
                     stacklevel=2,
                 )

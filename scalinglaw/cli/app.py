@@ -22,10 +22,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help=(
-        "Dynamical scaling laws of classifiers: train at many train sizes, fit the laws, "
-        "and get exponents with intervals.\n\n"
-        "Start with [bold]scalinglaw demo[/bold]. Results go to standard output, all else "
-        "to standard error; with --json standard output is one JSON object."
+        "Dynamical scaling laws of classifiers: train at many train sizes, fit the "
+        "laws, and get exponents with intervals.\n\n"
+        "Start with [bold]scalinglaw demo[/bold]. Results go to standard output, all "
+        "else to standard error; with --json standard output is one JSON object."
     ),
 )
 for command in (demo, run, fit, compare, theory):

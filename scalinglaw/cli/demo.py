@@ -157,6 +157,6 @@ def _beside_theory(law: ScalingLawEstimator) -> None:
     print_table(shown, "Lowest error over Hebb's error", "alpha")
     slope = -np.polyfit(np.log(loads), np.log(shown["theory, fixed norm"]), 1)[0]
     Console().print(
-        f"At these loads theory has an exponent of {slope:.3f} for that ratio; for ever "
-        "larger ones gamma1 = 1/2, gamma2 = 1, and their product 1/2."
+        f"At these loads theory has an exponent of {slope:.3f} for that ratio; for "
+        "ever larger ones gamma1 = 1/2, gamma2 = 1, and their product 1/2."
     )

@@ -83,8 +83,8 @@ def show_law(law: ScalingLawEstimator, title: str) -> None:
     test = law.consistency_
     if np.isfinite(test["p_value"]):
         out.print(
-            f"predicted - measured = {test['difference']:+.4f} +- {test['std_err']:.4f}, "
-            f"p = {test['p_value']:.3f}"
+            f"predicted - measured = {test['difference']:+.4f} +- "
+            f"{test['std_err']:.4f}, p = {test['p_value']:.3f}"
         )
     out.print(
         f"gamma1: {law._laws.covariance}, clustered by {law._laws.clusters}; "

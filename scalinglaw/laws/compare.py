@@ -80,14 +80,14 @@ class ExponentComparison:
         )
         if self.margin is not None:
             summary.add_text(
-                f"equivalent: both one-sided tests reject a difference of {self.margin:g} "
-                "or more, after the same adjustment."
+                "equivalent: both one-sided tests reject a difference of "
+                f"{self.margin:g} or more, after the same adjustment."
             )
         if not self.exponents["resolved"].all():
             names = ", ".join(self.exponents.index[~self.exponents["resolved"]])
             summary.add_text(
-                f"Not resolved: {names}. There gamma1 is an effective maximum slope, and "
-                "what is compared depends on the window."
+                f"Not resolved: {names}. There gamma1 is an effective maximum slope, "
+                "and what is compared depends on the window."
             )
         return summary
 
@@ -164,8 +164,8 @@ def compare_exponents(
     for name, estimate in estimates.items():
         if not np.isfinite(estimate.std_err):
             raise ValueError(
-                f"{exponent} of {name!r} has no interval, so that it cannot be compared: "
-                "see its summary() for the reason."
+                f"{exponent} of {name!r} has no interval, so that it cannot be "
+                "compared: see its summary() for the reason."
             )
     alpha = 1 - confidence_level
     rows = {}
@@ -270,15 +270,16 @@ def _paired_difference(
     columns = {"gamma2": ("log_norm", 1), "gamma_measured": ("log_error", -1)}
     if exponent not in columns:
         raise ValueError(
-            f"paired=True needs exponent 'gamma2' or 'gamma_measured', got {exponent!r}: "
-            "gamma1 is not estimated train size by train size."
+            "paired=True needs exponent 'gamma2' or 'gamma_measured', got "
+            f"{exponent!r}: gamma1 is not estimated train size by train size."
         )
     column, sign = columns[exponent]
     merged = first.landmarks_.merge(second.landmarks_, on="train_size")
     merged = merged[~(merged["censored_x"] | merged["censored_y"])]
     if len(merged) < 4:
         raise ValueError(
-            f"paired=True needs 4 train sizes that both models share, got {len(merged)}."
+            "paired=True needs 4 train sizes that both models share, got "
+            f"{len(merged)}."
         )
     gap = (merged[f"{column}_x"] - merged[f"{column}_y"]).to_numpy()
     line, _ = fit_line(np.log(merged["train_size"].to_numpy(float)), gap, sign)

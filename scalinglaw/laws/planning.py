@@ -34,8 +34,8 @@ def required_seeds(
     exponent : str, default="gamma_predicted"
         Which exponent.
     design : dict, optional
-        Parameters of :func:`~scalinglaw.datasets.make_trajectories`: train sizes, expected
-        exponents, and the noise, best taken from a pilot study.
+        Parameters of :func:`~scalinglaw.datasets.make_trajectories`: train sizes,
+        expected exponents, and the noise, best taken from a pilot study.
     candidates : sequence of int
         Numbers of seeds to try, in order.
     n_replicates : int, default=20

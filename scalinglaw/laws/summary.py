@@ -68,8 +68,8 @@ def _settings(law: ScalingLawEstimator) -> dict[str, str]:
     if sensitivity["n_windows"]:
         settings["Window sensitivity"] = (
             f"gamma1 from {sensitivity['min']:.3g} to {sensitivity['max']:.3g} (median "
-            f"{sensitivity['median']:.3g}) over {int(sensitivity['n_windows'])} windows; "
-            f"{sensitivity['rank']:.0%} lie below the one reported"
+            f"{sensitivity['median']:.3g}) over {int(sensitivity['n_windows'])} "
+            f"windows; {sensitivity['rank']:.0%} lie below the one reported"
         )
     settings["Landmark of gamma2"] = law.landmark_
     settings["Censored optima"] = (
@@ -101,7 +101,8 @@ def conclude(law: ScalingLawEstimator) -> str:
     alpha = 1 - law.confidence_level
     if law.method == "published":
         return (
-            "Conclusion: exponents as the paper computes them; for intervals that cover "
+            "Conclusion: exponents as the paper computes them; for intervals that "
+            "cover "
             'and a test of the law use method="pooled".'
         )
     if not np.isfinite(exponents.loc["gamma2", "estimate"]):
@@ -111,8 +112,8 @@ def conclude(law: ScalingLawEstimator) -> str:
         )
     if not law.resolved_:
         return (
-            "Conclusion: no clean power law was resolved, so that the law is not tested; "
-            "gamma1 and the predicted exponent depend on the window."
+            "Conclusion: no clean power law was resolved, so that the law is not "
+            "tested; gamma1 and the predicted exponent depend on the window."
         )
     if not np.isfinite(test["p_value"]):
         return "Conclusion: too few train sizes to test the law."
@@ -121,12 +122,12 @@ def conclude(law: ScalingLawEstimator) -> str:
     bound = max(abs(low), abs(high)) / abs(measured)
     if test["p_value"] < alpha:
         return (
-            "Conclusion: the product gamma1 * gamma2 differs from the measured exponent "
-            f"by {test['difference']:+.3f} (p = {test['p_value']:.2g}): these runs "
-            "contradict the law."
+            "Conclusion: the product gamma1 * gamma2 differs from the measured "
+            f"exponent by {test['difference']:+.3f} (p = {test['p_value']:.2g}): "
+            "these runs contradict the law."
         )
     return (
         "Conclusion: these runs do not contradict the law (p = "
-        f"{test['p_value']:.2g}); a difference of more than {bound:.0%} of the measured "
-        "exponent can be excluded."
+        f"{test['p_value']:.2g}); a difference of more than {bound:.0%} of the "
+        "measured exponent can be excluded."
     )

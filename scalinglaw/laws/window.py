@@ -57,7 +57,7 @@ class Window:
 
 @dataclass(frozen=True)
 class MeanCurves:
-    """One curve per train size, averaged over its seeds, and its slope.
+    r"""One curve per train size, averaged over its seeds, and its slope.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class MeanCurves:
         Log norm, log error, and the local slope dy/dx; NaN where fewer than
         half the seeds are present.
     decay : float
-        Median over train sizes of the steepest descent: a first :math:`\\gamma_1`.
+        Median over train sizes of the steepest descent: a first :math:`\gamma_1`.
     """
 
     x: np.ndarray
@@ -177,7 +177,7 @@ def window_around(
         landmark + below,
         landmark + above,
         "given: norm / norm at the optimum from "
-        f"{0 if not low else low:g} to {np.inf if high is None else high:g}",
+        f"{low or 0:g} to {np.inf if high is None else high:g}",
     )
 
 
@@ -221,8 +221,8 @@ def window_sensitivity(
     -------
     DataFrame
         One row per window: ``log_low``, ``log_high`` (of the norm over that at
-        the landmark), ``gamma1``, ``r_squared`` (median over runs). Windows have four checkpoints
-        a run or more, and in them the error falls by 15 % or more.
+        the landmark), ``gamma1``, ``r_squared`` (median over runs). Windows have four
+        checkpoints a run or more, and in them the error falls by 15 % or more.
     """
     u = curves.x - landmark[curves.size]
     known = np.isfinite(u)

@@ -21,7 +21,8 @@ def gradient_descent(
     r"""Descend the mean loss in full batches, recording where the norm passes marks.
 
     The steps needed to reach a norm :math:`\lambda` grow like :math:`e^\lambda`; at a
-    small learning rate the path is that of :func:`~scalinglaw.perceptron.flow.norm_flow`.
+    small learning rate the path is that of
+    :func:`~scalinglaw.perceptron.flow.norm_flow`.
 
     Parameters
     ----------

@@ -303,10 +303,9 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
 class _Exact:
     """Test error against a teacher, for isotropic Gaussian inputs."""
 
-    columns: dict[str, int] = {}
-
     def __init__(self, teacher: np.ndarray):
         self.teacher = teacher
+        self.columns: dict[str, int] = {}
 
     def __call__(self, directions: np.ndarray) -> float:
         overlap = float(directions[0] @ self.teacher)

@@ -1,7 +1,7 @@
 r"""Gradient flow of a perceptron with its norm, not time, as the clock.
 
-Gradient flow :math:`\dot w = g(w)` needs a time that grows like :math:`e^\lambda` to reach
-a norm :math:`\lambda`. Along the same path the direction :math:`n = w/\|w\|` obeys
+Gradient flow :math:`\dot w = g(w)` needs a time that grows like :math:`e^\lambda` to
+reach a norm :math:`\lambda`. Along the same path the direction :math:`n = w/\|w\|` obeys
 
 .. math::
 
@@ -10,7 +10,8 @@ a norm :math:`\lambda`. Along the same path the direction :math:`n = w/\|w\|` ob
 
 in which the scale of :math:`g` cancels: the weights :math:`p` are divided by their
 largest, so that nothing underflows. The equation is stiff, with rates of the order of
-:math:`\lambda`; an implicit solver with the exact Jacobian takes steps that do not shrink.
+:math:`\lambda`; an implicit solver with the exact Jacobian takes steps that do not
+shrink.
 
 References
 ----------
@@ -80,12 +81,12 @@ LOSSES: dict[str, Loss] = {
 
 @dataclass(frozen=True)
 class FlowPath:
-    """Directions along a flow.
+    r"""Directions along a flow.
 
     Parameters
     ----------
     norms : array of shape (n_records,)
-        :math:`\\lambda` of each record.
+        :math:`\lambda` of each record.
     directions : array of shape (n_records, n_features)
         Unit vectors n.
     stop_reason : str

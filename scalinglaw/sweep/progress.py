@@ -108,9 +108,8 @@ class SweepProgress:
             self.best[run.train_size] = min(low, self.best.get(run.train_size, 1.0))
         if self._bar is not None:
             self._bar.update(self._task, advance=1, status=self.status())
-        elif not self._silent:
-            if time.perf_counter() - self._last_line > _LINE_SECONDS:
-                self._print_line()
+        elif not self._silent and time.perf_counter() - self._last_line > _LINE_SECONDS:
+            self._print_line()
 
     def seconds_left(self) -> float | None:
         """Return the seconds that the remaining runs need, None if unknown."""
