@@ -200,13 +200,13 @@ def _fitted_line(
     symbol: str,
 ) -> tuple[Line, ...]:
     """Return a law's line over the range of `log_x`; none if it has no exponent."""
-    estimate = law.exponents_.loc[exponent, "estimate"]
-    if fit is None or not np.isfinite(estimate) or log_x.size == 0:
+    found = getattr(law, f"{exponent}_")
+    if fit is None or not np.isfinite(found.estimate) or log_x.size == 0:
         return ()
     grid = np.linspace(log_x.min(), log_x.max(), 100)
     low, high = fit.conf_band(grid, _alpha(law))
-    ci_low, ci_high = law.exponents_.loc[exponent, ["ci_low", "ci_high"]]
-    label = f"{symbol} = {estimate:.3f} [{ci_low:.3f}, {ci_high:.3f}]"
+    ci_low, ci_high = found.conf_int(_alpha(law))
+    label = f"{symbol} = {found.estimate:.3f} [{ci_low:.3f}, {ci_high:.3f}]"
     return (Line(label, grid, fit.predict(grid), low, high),)
 
 
@@ -267,7 +267,7 @@ def _data_view(law: ScalingLawEstimator) -> View:
     lines = _fitted_line(
         law, law.data_law_, log_x, "gamma_measured", r"measured $\gamma$"
     )
-    predicted = law.exponents_.loc["gamma_predicted", "estimate"]
+    predicted = law.gamma_predicted_.estimate
     if lines and np.isfinite(predicted):
         measured = lines[0]
         # Only the slope is predicted: the line is hung on the middle of the other.
@@ -328,9 +328,8 @@ def _window_view(law: ScalingLawEstimator) -> View:
     """gamma1 in every window that one might have chosen, by the window's middle."""
     grid = law.window_grid_
     middle = 0.5 * (grid["log_low"] + grid["log_high"])
-    estimate, low, high = law.exponents_.loc[
-        "gamma1", ["estimate", "ci_low", "ci_high"]
-    ]
+    estimate = law.gamma1_.estimate
+    low, high = law.gamma1_.conf_int(_alpha(law))
     lines: tuple[Line, ...] = ()
     if len(grid) and np.isfinite(estimate):
         ends = np.array([grid["log_low"].min(), grid["log_high"].max()])
@@ -372,7 +371,7 @@ class _Axis:
     factor: float
 
     @classmethod
-    def fitting(cls, label: str, *logs: np.ndarray, is_log: bool = True) -> _Axis:
+    def fitting(cls, label: str, *logs: Any, is_log: bool = True) -> _Axis:
         """Take a logarithmic axis, or one of exponents where a float overflows."""
         if not is_log:
             return cls("linear", label, 1.0)
@@ -463,7 +462,7 @@ def _draw_colorbar(ax: Axes, colors: Any, sizes: np.ndarray, label: str) -> None
     # Every size is marked while there is room for its number.
     ticks = _some(sizes, 10)
     bar.ax.yaxis.set_minor_locator(NullLocator())
-    bar.set_ticks(ticks, labels=[f"{size:,}" for size in ticks])
+    bar.set_ticks(ticks.tolist(), labels=[f"{size:,}" for size in ticks])
 
 
 def _some(sizes: np.ndarray, most: int) -> np.ndarray:

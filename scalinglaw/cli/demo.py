@@ -103,7 +103,9 @@ def _one_perceptron(load: int, seed: int) -> pd.DataFrame:
     from ..perceptron import LogisticPerceptron, make_teacher_student
 
     X, y, teacher = make_teacher_student(
-        load * _PERCEPTRON_INPUTS, _PERCEPTRON_INPUTS, random_state=[load, seed]
+        load * _PERCEPTRON_INPUTS,
+        _PERCEPTRON_INPUTS,
+        random_state=np.random.default_rng([load, seed]),
     )
     perceptron = LogisticPerceptron(max_norm=1e3, random_state=seed)
     return perceptron.fit(X, y, teacher=teacher).trajectory_

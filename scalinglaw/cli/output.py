@@ -153,10 +153,11 @@ def save_figures(
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for kind in ("norm", "optimum", "collapse", "data", "window"):
-        display = ScalingLawDisplay.from_estimator(law, kind=kind)
+        figure, ax = plt.subplots(layout="constrained")
+        ScalingLawDisplay.from_estimator(law, kind=kind, ax=ax)
         path = folder / f"{prefix}{kind}.png"
-        display.figure_.savefig(path, dpi=120)
-        plt.close(display.figure_)
+        figure.savefig(path, dpi=120)
+        plt.close(figure)
         files.append(path)
     return files
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -100,16 +100,21 @@ def _classifier(model: str, width: str | None, max_epochs: int, lr: float) -> ob
     """Return the classifier that the options describe."""
     import scalinglaw
 
-    widths = None if width is None else tuple(int(part) for part in width.split(","))
+    widths = [] if width is None else [int(part) for part in width.split(",")]
     if model == "perceptron":
         return scalinglaw.LogisticPerceptron()
-    if model == "cnn":
-        chosen = {} if widths is None else {"conv_widths": widths}
-        return scalinglaw.CNNClassifier(max_epochs=max_epochs, lr=lr, **chosen)
-    if model == "resnet":
-        chosen = {} if widths is None else {"widths": widths}
-        return scalinglaw.ResNetClassifier(max_epochs=max_epochs, lr=lr, **chosen)
-    if widths is not None and len(widths) != 1:
-        raise ValueError(f"--width of a vit is one number, got {width}.")
-    chosen = {} if widths is None else {"width": widths[0]}
-    return scalinglaw.ViTClassifier(max_epochs=max_epochs, lr=lr, **chosen)
+    classes: dict[str, Any] = {
+        "cnn": scalinglaw.CNNClassifier,
+        "resnet": scalinglaw.ResNetClassifier,
+        "vit": scalinglaw.ViTClassifier,
+    }
+    chosen: dict[str, Any] = {}
+    if widths and model == "vit":
+        if len(widths) != 1:
+            raise ValueError(f"--width of a vit is one number, got {width}.")
+        chosen["width"] = widths[0]
+    elif widths:
+        chosen["conv_widths" if model == "cnn" else "widths"] = tuple(widths)
+        if model == "resnet":
+            chosen["depths"] = (2,) * len(widths)
+    return classes[model](max_epochs=max_epochs, lr=lr, **chosen)

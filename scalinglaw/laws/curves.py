@@ -13,7 +13,15 @@ from .._validation import check_columns, plural
 from ..exceptions import TrajectoryWarning, ZeroNormWarning
 from ..trajectories import as_trajectories, check_trajectories, sort_trajectories
 
-__all__ = ["Curves", "as_curves", "demean", "local_linear", "prepare", "thin"]
+__all__ = [
+    "Curves",
+    "as_curves",
+    "demean",
+    "local_linear",
+    "padded",
+    "prepare",
+    "thin",
+]
 
 # A run whose norm falls back by more than this share of its range is reported.
 _FALL = 0.1

@@ -500,8 +500,8 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
         """Return the log error at the optimum of other curves, by train size."""
         if self.method == "published":
             return average_minima(curves, raw_minima(curves)).y
-        decay = average_over_seeds(curves).decay
-        return average_minima(curves, smoothed_minima(curves, decay)).y
+        means = average_over_seeds(curves)
+        return average_minima(curves, smoothed_minima(curves, means)).y
 
 
 def _less_offset(curves: Curves, offset: float) -> Curves:

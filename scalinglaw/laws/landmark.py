@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .curves import Curves, local_linear, padded, thin
+from .window import MeanCurves
 
 __all__ = ["Landmarks", "average_minima", "raw_minima", "smoothed_minima"]
 
@@ -59,7 +60,7 @@ def raw_minima(curves: Curves) -> Landmarks:
     return Landmarks(curves.x[rows], curves.y[rows], rows == bounds[1:] - 1)
 
 
-def smoothed_minima(curves: Curves, decay: float) -> Landmarks:
+def smoothed_minima(curves: Curves, means: MeanCurves) -> Landmarks:
     """Return the minimum of each run's smoothed curve.
 
     The lowest of many noisy checkpoints is too low and far off; smoothing with
@@ -69,8 +70,8 @@ def smoothed_minima(curves: Curves, decay: float) -> Landmarks:
     ----------
     curves : Curves
         All runs.
-    decay : float
-        A first estimate of gamma1; sets the bandwidth.
+    means : MeanCurves
+        The averaged curves; their slope and bandwidth set the smoothing.
 
     Returns
     -------
@@ -78,7 +79,8 @@ def smoothed_minima(curves: Curves, decay: float) -> Landmarks:
         One per run; censored where the smoothed curve is lowest at its end.
     """
     x, y = padded(thin(curves, _N_POINTS))
-    value, _ = local_linear(x, x, y, _BANDWIDTH / decay)
+    bandwidth = max(_BANDWIDTH / means.decay, means.bandwidth)
+    value, _ = local_linear(x, x, y, bandwidth)
     # Where no neighbour is within reach the checkpoint speaks for itself.
     value = np.where(np.isnan(value), y, value)
     filled = np.where(np.isnan(value), np.inf, value)

@@ -42,7 +42,6 @@ _MISSING = Estimate.missing()
 # More censored minima than this leave gamma2 without support.
 _MAX_CENSORED = 1 / 3
 _MIN_SIZES = 4
-_SMOOTHING = 0.12
 
 
 def fit_pooled(
@@ -92,7 +91,7 @@ def fit_pooled(
         curves = removed.curves
     means = average_over_seeds(curves)
     crossover = fit_crossover(curves, means)
-    optima = smoothed_minima(curves, means.decay)
+    optima = smoothed_minima(curves, means)
     landmarks = _choose_landmarks(curves, means, optima, crossover, landmark, known)
     remarks = _remark_on_optima(curves, optima, landmarks)
 
@@ -225,7 +224,7 @@ def _choose_landmarks(
             )
         return minima
     if landmark == "knee" or crossover.resolved:
-        bandwidth = _SMOOTHING / means.decay
+        bandwidth = means.bandwidth
         at = crossover.knee[:, None]
         height, _ = local_linear(at, means.x, means.y, bandwidth)
         missing = crossover.beyond | ~np.isfinite(height[:, 0])

@@ -97,7 +97,7 @@ def conclude(law: ScalingLawEstimator) -> str:
     str
         About the law that predicts the data exponent from the other two.
     """
-    exponents, test = law.exponents_, law.consistency_
+    test = law.consistency_
     alpha = 1 - law.confidence_level
     if law.method == "published":
         return (
@@ -105,7 +105,7 @@ def conclude(law: ScalingLawEstimator) -> str:
             "cover "
             'and a test of the law use method="pooled".'
         )
-    if not np.isfinite(exponents.loc["gamma2", "estimate"]):
+    if not np.isfinite(law.gamma2_.estimate):
         return (
             "Conclusion: training was too short to see where the test error is lowest, "
             "so that nothing can be said about the laws of the train size."
@@ -118,8 +118,7 @@ def conclude(law: ScalingLawEstimator) -> str:
     if not np.isfinite(test["p_value"]):
         return "Conclusion: too few train sizes to test the law."
     low, high = law._laws.consistency.conf_int(alpha)
-    measured = exponents.loc["gamma_measured", "estimate"]
-    bound = max(abs(low), abs(high)) / abs(measured)
+    bound = max(abs(low), abs(high)) / abs(law.gamma_measured_.estimate)
     if test["p_value"] < alpha:
         return (
             "Conclusion: the product gamma1 * gamma2 differs from the measured "

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .curves import Curves, local_linear
+from .curves import Curves, demean, local_linear, padded, thin
 
 __all__ = [
     "MeanCurves",
@@ -30,6 +30,10 @@ _TOLERANCES = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 _MIN_POINTS = 4
 # Bandwidth in units of 1/gamma1, the distance over which the error falls e-fold.
 _BANDWIDTH = 0.12
+# The bandwidth grows while the seeds' standard error of the slope is a larger share
+# of it, up to that share of the whole curve.
+_DISAGREEMENT = 0.1
+_WIDEST = 0.15
 _N_EDGES = 40
 
 
@@ -66,12 +70,15 @@ class MeanCurves:
         half the seeds are present.
     decay : float
         Median over train sizes of the steepest descent: a first :math:`\gamma_1`.
+    bandwidth : float
+        Of the smoothing, in the unit of the log norm.
     """
 
     x: np.ndarray
     y: np.ndarray
     slope: np.ndarray
     decay: float
+    bandwidth: float
 
 
 def average_over_seeds(curves: Curves) -> MeanCurves:
@@ -86,7 +93,9 @@ def average_over_seeds(curves: Curves) -> MeanCurves:
     -------
     MeanCurves
         Smoothed with a bandwidth that follows the slope found, iterated three
-        times.
+        times; and then as much wider as it takes for the runs of one train size to
+        agree on the steepest slope. The largest of many noisy slopes is mostly noise,
+        and would draw the bandwidth after it.
 
     Raises
     ------
@@ -101,21 +110,20 @@ def average_over_seeds(curves: Curves) -> MeanCurves:
         runs = [slice(bounds[r], bounds[r + 1]) for r in curves.runs_of(size)]
         x[size], y[size] = _mean_curve([(curves.x[r], curves.y[r]) for r in runs])
         spacing += [np.ptp(curves.x[r]) / max(r.stop - r.start - 1, 1) for r in runs]
-    width = np.ptp(x, axis=1)
-    bandwidth = 0.1 * float(np.median(width))
-    slope = np.empty_like(x)
-    decay = np.nan
-    for _ in range(4):
-        _, slope = local_linear(x, x, y, bandwidth)
-        with np.errstate(invalid="ignore"):
-            decay = float(np.nanmedian(_steepest(slope)))
-        if not decay > 0:
-            raise ValueError(
-                "the error does not fall with the norm in most train sizes: there is "
-                "no norm law to fit. Train longer, or record from epoch 0."
-            )
+    width = float(np.median(np.ptp(x, axis=1)))
+    points = padded(thin(curves, _N_GRID))
+    bandwidth = 0.1 * width
+    slope, decay = _slopes(x, y, bandwidth)
+    for _ in range(3):
         bandwidth = max(_BANDWIDTH / decay, 2 * float(np.median(spacing)))
-    return MeanCurves(x, y, slope, decay)
+        slope, decay = _slopes(x, y, bandwidth)
+    while (
+        bandwidth < _WIDEST * width
+        and _disagreement(curves, points, x, slope, bandwidth) > _DISAGREEMENT * decay
+    ):
+        bandwidth *= 1.3
+        slope, decay = _slopes(x, y, bandwidth)
+    return MeanCurves(x, y, slope, decay, bandwidth)
 
 
 def automatic_window(curves: Curves, means: MeanCurves) -> Window | None:
@@ -285,6 +293,40 @@ def _mean_curve(
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(count >= max(len(runs) / 2, 1), total / count + level, np.nan)
     return grid, mean
+
+
+def _slopes(x: np.ndarray, y: np.ndarray, bandwidth: float) -> tuple[np.ndarray, float]:
+    """Return local slopes, and the median over train sizes of the steepest."""
+    _, slope = local_linear(x, x, y, bandwidth)
+    steepest = _steepest(slope)
+    decay = float(np.nanmedian(steepest)) if np.isfinite(steepest).any() else np.nan
+    if not decay > 0:
+        raise ValueError(
+            "the error does not fall with the norm in most train sizes: there is no "
+            "norm law to fit. Train longer, or record from epoch 0."
+        )
+    return slope, decay
+
+
+def _disagreement(
+    curves: Curves,
+    points: tuple[np.ndarray, np.ndarray],
+    x: np.ndarray,
+    slope: np.ndarray,
+    bandwidth: float,
+) -> float:
+    """Return the standard error of the steepest slope, from the spread over seeds."""
+    degrees = curves.n_runs - curves.n_sizes
+    if degrees < 1:
+        return 0.0
+    peak = np.argmin(np.where(np.isnan(slope), np.inf, slope), axis=1)
+    at = x[np.arange(curves.n_sizes), peak][curves.size_of_run]
+    _, of_runs = local_linear(at[:, None], *points, bandwidth)
+    known = np.isfinite(of_runs[:, 0])
+    size = curves.size_of_run[known]
+    spread = demean(of_runs[known, 0], size)
+    seeds = curves.n_runs / curves.n_sizes
+    return float(np.sqrt(np.sum(spread**2) / degrees / seeds))
 
 
 def _steepest(slope: np.ndarray) -> np.ndarray:

@@ -12,7 +12,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["lanczos_rows", "ritz_rows"]
+__all__ = ["filtered_rows", "lanczos_rows"]
+
+# Logarithm of the largest ratio by which a filter may raise one vector.
+_STEEPNESS = 9.0
 
 
 def lanczos_rows(symmetric: Tensor, n_steps: int, n_rows: int) -> Tensor:
@@ -53,28 +56,38 @@ def lanczos_rows(symmetric: Tensor, n_steps: int, n_rows: int) -> Tensor:
     return torch.linalg.qr((leading @ basis).mT).Q.mT
 
 
-def ritz_rows(symmetric: Tensor, rows: Tensor, degree: int) -> Tensor:
-    """Better leading eigenvectors from a block Krylov space of given ones.
+def filtered_rows(
+    symmetric: Tensor, rows: Tensor, values: Tensor, max_degree: int
+) -> Tensor:
+    """Better leading eigenvectors, by a Chebyshev polynomial of the matrix.
+
+    The polynomial is at most 1 where the last of the values and all below lie,
+    and rises steeply above. Source: Zhou, Saad, Tiago and Chelikowsky (2006),
+    J. Comput. Phys. 219.
 
     Parameters
     ----------
     symmetric : Tensor of shape (batch, n, n)
+        Positive semidefinite.
     rows : Tensor of shape (batch, p, n)
         Orthonormal.
-    degree : int
-        How many times the matrix is applied.
+    values : Tensor of shape (batch, p), float64, on the CPU
+        Ritz values of the rows, decreasing.
+    max_degree : int
+        How often the matrix may be applied.
 
     Returns
     -------
     Tensor of shape (batch, p, n)
-        Orthonormal, the leading one first.
+        Orthonormal rows of the filtered space, in no order.
     """
-    blocks, block = [rows], rows
-    for _ in range(degree):
-        block = torch.linalg.qr((block @ symmetric).mT).Q.mT
-        blocks.append(block)
-    basis = torch.linalg.qr(torch.cat(blocks, dim=1).mT).Q.mT
-    projected = ((basis @ symmetric) @ basis.mT).double().cpu()
-    coefficients = torch.linalg.eigh(projected)[1]
-    leading = coefficients[..., -rows.shape[1] :].flip(-1).mT.to(basis)
-    return leading @ basis
+    edge = values[:, -1].clamp_min(torch.finfo(torch.float32).tiny)
+    steepest = torch.acosh((2 * values[:, 0] / edge - 1).clamp_min(1 + 1e-9)).max()
+    # A steeper filter would leave only rounding noise of the weaker vectors.
+    degree = int((_STEEPNESS / steepest).clamp(2, max_degree))
+    half = (edge / 2)[:, None, None].to(rows)
+    before, current = rows, (rows @ symmetric) / half - rows
+    for _ in range(degree - 1):
+        following = 2 * ((current @ symmetric) / half - current) - before
+        before, current = current, following
+    return torch.linalg.qr(current.mT).Q.mT

@@ -27,7 +27,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .lanczos import lanczos_rows, ritz_rows
+from .lanczos import filtered_rows, lanczos_rows
 
 __all__ = ["gram", "largest_eigenvalues"]
 
@@ -40,9 +40,9 @@ _WIDTH = 2e-8
 _MARGIN = 1e-3
 # Up to this size all eigenvalues cost less than a proof (measured).
 _DIRECT = {"cpu": 128, "cuda": 32}
-# Leading vectors kept; steps from a random start; then degree and number of
-# block steps until the proof is within reach. The speed depends on them only.
-_ROWS, _COLD_STEPS, _DEGREE, _ROUNDS = 8, 32, 3, 6
+# Leading vectors kept; steps from a random start; degree and number of filters
+# before a proof, and number of proofs tried. The speed depends on them only.
+_ROWS, _COLD_STEPS, _DEGREE, _FILTERS, _ATTEMPTS = 8, 32, 10, 6, 2
 
 
 def gram(matrices: Tensor) -> Tensor:
@@ -105,15 +105,23 @@ def largest_eigenvalues(
     square = gram(matrices.float() if plain else matrices.double())
     if rows is None:
         rows = lanczos_rows(square, min(_COLD_STEPS, n), _ROWS)
-    rows = rows.to(square)
-    for _ in range(_ROUNDS):
-        rows = ritz_rows(square, rows, _DEGREE)
-        inner, residuals = _projection(square, rows)
-        # What follows the rows lies near the last of them, or below.
-        if (_shifts(inner, residuals) > inner[:, -1, -1]).all():
+    rows, inner, residuals = _ritz(square, rows.to(square))
+    for _ in range(_ATTEMPTS):
+        for _ in range(_FILTERS):
+            ritz_values = inner.diagonal(dim1=-2, dim2=-1)
+            # What follows the rows lies near the last of them, but higher while
+            # they are still on their way: ask for half the distance.
+            likely = (ritz_values[:, 0] + ritz_values[:, -1]) / 2
+            if (_shifts(inner, residuals) > likely).all():
+                break
+            rows = filtered_rows(square, rows, ritz_values, _DEGREE)
+            rows, inner, residuals = _ritz(square, rows)
+        values = _measure_lead(matrices, rows, inner, residuals)
+        proved = _below(square, rows, _shifts(inner, residuals))
+        if proved.all():
             break
-    values = _measure_lead(matrices, rows, inner, residuals)
-    proved = _below(square, rows, _shifts(inner, residuals))
+        rows = filtered_rows(square, rows, inner.diagonal(dim1=-2, dim2=-1), _DEGREE)
+        rows, inner, residuals = _ritz(square, rows)
     if not proved.all():
         values[~proved] = _all_eigenvalues(matrices[~proved.to(matrices.device)])
     return values, rows, proved
@@ -124,11 +132,14 @@ def _all_eigenvalues(matrices: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(gram(matrices.double()))[:, -1].clamp_min(0).cpu()
 
 
-def _projection(square: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return A in the basis `rows` (float64, on the CPU), and residual rows."""
+def _ritz(square: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return Ritz vectors, A in their basis (on the CPU), and residual rows."""
     images = rows @ square
+    coefficients = torch.linalg.eigh((images @ rows.mT).double().cpu())[1]
+    rotation = coefficients.flip(-1).mT.to(rows)
+    rows, images = rotation @ rows, rotation @ images
     inner = images @ rows.mT
-    return inner.double().cpu(), images - inner @ rows
+    return rows, inner.double().cpu(), images - inner @ rows
 
 
 def _measure_lead(

@@ -1,7 +1,8 @@
 r"""Gradient flow of a perceptron with its norm, not time, as the clock.
 
 Gradient flow :math:`\dot w = g(w)` needs a time that grows like :math:`e^\lambda` to
-reach a norm :math:`\lambda`. Along the same path the direction :math:`n = w/\|w\|` obeys
+reach a norm
+:math:`\lambda`. Along the same path the direction :math:`n = w/\|w\|` obeys
 
 .. math::
 
