@@ -72,12 +72,13 @@ def _digits(
 
     images, labels = load_images("digits")
     network = CNNClassifier(
-        conv_widths=(8, 16, 32), hidden_width=64, max_epochs=max_epochs
+        conv_widths=(8, 16, 32), hidden_width=512, max_epochs=max_epochs
     )
     sweep = TrajectorySweep(
         network,
         train_sizes=_DIGIT_SIZES,
         n_seeds=n_seeds,
+        test_size=500,
         n_jobs=n_jobs,
         random_state=0,
         verbose=1,
