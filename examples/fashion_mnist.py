@@ -31,7 +31,7 @@ from scalinglaw.datasets import load_images
 TRAIN_SIZES = [250, 500, 1000, 2000, 4000, 8000]
 N_TEST = 2000
 MODELS = {
-    "cnn": CNNClassifier(conv_widths=(8, 16, 32), hidden_width=64, max_epochs=60),
+    "cnn": CNNClassifier(conv_widths=(8, 16, 32), hidden_width=128, max_epochs=60),
     "resnet": ResNetClassifier(widths=(8, 16, 32), depths=(1, 1, 1), max_epochs=30),
     "vit": ViTClassifier(patch_size=7, depth=2, width=32, max_epochs=100),
 }

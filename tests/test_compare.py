@@ -1,0 +1,158 @@
+"""Exponents of several models: differences, homogeneity, equivalence, forecasts."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.oneway import anova_generic
+
+from scalinglaw import (
+    ScalingLawEstimator,
+    backtest,
+    compare_exponents,
+    concat_trajectories,
+    required_seeds,
+)
+from scalinglaw.datasets import make_trajectories
+from scalinglaw.laws.compare import _welch
+from scalinglaw.laws.inference import Estimate
+
+TABLES = {
+    name: make_trajectories(gamma1=gamma1, random_state=seed)
+    for seed, (name, gamma1) in enumerate({"a": 0.4, "b": 0.5, "c": 0.5}.items())
+}
+
+
+@pytest.fixture(scope="module")
+def laws():
+    return {n: ScalingLawEstimator().fit(table) for n, table in TABLES.items()}
+
+
+def test_different_exponents_differ_and_equal_ones_do_not(laws):
+    found = compare_exponents(laws)
+    adjusted = found.differences["p_adjusted"]
+    assert adjusted["a", "b"] < 1e-6
+    assert adjusted["a", "c"] < 1e-6
+    assert adjusted["b", "c"] > 0.05
+    assert found.homogeneity["p_value"] < 1e-6
+    low, high = found.differences.loc[("a", "b"), ["ci_low", "ci_high"]]
+    assert low < -0.1 < high
+
+
+def test_p_values_are_holm_s(laws):
+    found = compare_exponents(laws, exponent="gamma2").differences
+    assert_allclose(
+        found["p_adjusted"], multipletests(found["p_value"], method="holm")[1]
+    )
+
+
+def test_a_table_with_models_gives_what_its_laws_give(laws):
+    table = concat_trajectories(TABLES)
+    by_table, by_laws = compare_exponents(table), compare_exponents(laws)
+    assert_allclose(by_table.differences, by_laws.differences)
+
+
+def test_equality_within_a_margin_can_be_shown(laws):
+    found = compare_exponents(laws, margin=0.05).differences
+    assert found.loc[("b", "c"), "equivalent"]
+    assert not found.loc[("a", "b"), "equivalent"]
+    row = found.loc[("b", "c")]
+    tests = [
+        stats.t.sf((row["difference"] + 0.05) / row["std_err"], row["df"]),
+        stats.t.cdf((row["difference"] - 0.05) / row["std_err"], row["df"]),
+    ]
+    assert_allclose(row["p_equivalence"], max(tests))
+
+
+def test_the_test_of_homogeneity_is_welch_s():
+    rng = np.random.default_rng(0)
+    samples = [rng.normal(0, s, n) for s, n in ((1, 8), (2, 15), (0.5, 11))]
+    estimates = [Estimate(v.mean(), stats.sem(v), len(v) - 1.0) for v in samples]
+    expected = anova_generic(
+        np.array([v.mean() for v in samples]),
+        np.array([v.var(ddof=1) for v in samples]),
+        np.array([len(v) for v in samples]),
+        use_var="unequal",
+    )
+    found = _welch(estimates)
+    assert_allclose(found["statistic"], expected.statistic)
+    assert_allclose(found["p_value"], expected.pvalue)
+
+
+def test_pairing_removes_what_train_sizes_share(laws):
+    shared = np.random.default_rng(0).normal(0, 0.3, 6)
+    tables = {}
+    for name, table in list(TABLES.items())[1:]:
+        code = table.groupby("train_size").ngroup()
+        column = "log_spectral_complexity"
+        tables[name] = table.assign(**{column: table[column] + shared[code]})
+    pair = {n: ScalingLawEstimator().fit(t) for n, t in tables.items()}
+    single = compare_exponents(pair, "gamma2").differences["std_err"].iloc[0]
+    paired = compare_exponents(pair, "gamma2", paired=True).differences
+    assert paired["std_err"].iloc[0] < single / 5
+
+
+def test_the_summary_names_what_is_not_resolved(laws):
+    text = str(compare_exponents(laws, margin=0.1).summary())
+    assert "a - b" in text
+    assert "holm" in text
+    assert "equivalent" in text
+
+
+def test_bad_comparisons_are_refused(laws):
+    with pytest.raises(ValueError, match="at least two models, got 1"):
+        compare_exponents({"a": laws["a"]})
+    with pytest.raises(ValueError, match="exponent must be one of"):
+        compare_exponents(laws, "gamma3")
+    with pytest.raises(ValueError, match="a table with a model column"):
+        compare_exponents(TABLES["a"])
+    with pytest.raises(TypeError, match=r"laws\['x'\] must be a fitted"):
+        compare_exponents({"x": ScalingLawEstimator(), "a": laws["a"]})
+    with pytest.raises(ValueError, match="cannot be set on laws that are fitted"):
+        compare_exponents(laws, norm="rms")
+    with pytest.raises(ValueError, match="paired=True needs exponent"):
+        compare_exponents(laws, paired=True)
+
+
+def test_a_backtest_forecasts_the_largest_sizes_with_all_methods():
+    table = backtest(ScalingLawEstimator(), TABLES["b"])
+    assert list(table.columns) == [
+        "method",
+        "train_size",
+        "predicted",
+        "ci_low",
+        "ci_high",
+        "observed",
+        "log_error",
+    ]
+    assert set(table["train_size"]) == {4000, 8000}
+    assert set(table["method"]) == {"law", "last_value", "power", "power_offset"}
+    assert_allclose(table["log_error"], np.log(table["predicted"] / table["observed"]))
+    rms = table["log_error"].pow(2).groupby(table["method"]).mean() ** 0.5
+    assert rms["law"] < 0.1 < rms["last_value"]
+
+
+def test_prediction_intervals_of_the_backtest_cover():
+    covered = []
+    for seed in range(40):
+        table = backtest(ScalingLawEstimator(), make_trajectories(random_state=seed))
+        law = table[table["method"] == "law"]
+        covered += law["observed"].between(law["ci_low"], law["ci_high"]).tolist()
+    assert 0.8 <= np.mean(covered) <= 1.0
+
+
+def test_too_few_train_sizes_cannot_be_backtested():
+    few = TABLES["a"][TABLES["a"]["train_size"] <= 1000]
+    with pytest.raises(ValueError, match="leaves 2 to fit"):
+        backtest(ScalingLawEstimator(), few)
+
+
+def test_more_seeds_are_asked_for_narrower_intervals():
+    noisy = {"slope_sd": 0.1}
+    wide = required_seeds(0.2, design=noisy, n_replicates=6, random_state=0)
+    narrow = required_seeds(0.06, design=noisy, n_replicates=6, random_state=0)
+    assert wide["enough"].iloc[-1]
+    assert narrow["n_seeds"].iloc[-1] > wide["n_seeds"].iloc[-1]
+    with pytest.raises(ValueError, match="half_width must be above 0"):
+        required_seeds(0.0)

@@ -1,0 +1,200 @@
+"""Errors of estimates: CR2, degrees of freedom, products, known noise."""
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from numpy.testing import assert_allclose
+from scipy import stats
+
+from scalinglaw.laws.inference import (
+    Estimate,
+    cluster_robust,
+    difference,
+    fit_line,
+    product,
+    satterthwaite,
+    test_set_covariance,
+    test_set_variance,
+    with_known_noise,
+)
+
+# Functions of the science whose names pytest would take for tests.
+test_set_covariance.__test__ = False
+test_set_variance.__test__ = False
+
+
+@pytest.fixture
+def clustered():
+    rng = np.random.default_rng(0)
+    sizes = [3, 7, 12, 5, 9, 20]
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    x = rng.standard_normal(len(groups)) + 0.5 * groups
+    shock = rng.standard_normal(len(sizes))[groups]
+    y = 1.0 - 0.4 * x + 0.3 * shock + 0.2 * rng.standard_normal(len(groups))
+    return np.column_stack([np.ones_like(x), x]), y, groups
+
+
+def _residuals(design, y):
+    return y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+
+
+def _brute_force(design, residuals, groups, contrast):
+    """CR2 and its degrees of freedom from n x n matrices, by their definition."""
+    n = len(groups)
+    inverse = np.linalg.inv(design.T @ design)
+    maker = np.eye(n) - design @ inverse @ design.T
+    variance, columns = 0.0, []
+    for g in np.unique(groups):
+        rows = groups == g
+        values, vectors = np.linalg.eigh(maker[np.ix_(rows, rows)])
+        adjust = (vectors / np.sqrt(values)) @ vectors.T
+        pull = adjust @ design[rows] @ inverse @ contrast
+        variance += (pull @ residuals[rows]) ** 2
+        columns.append(maker[:, rows] @ pull)
+    omega = np.array(columns) @ np.array(columns).T
+    return variance, np.trace(omega) ** 2 / np.sum(omega**2)
+
+
+def test_cr2_equals_its_definition_by_large_matrices(clustered):
+    design, y, groups = clustered
+    residuals = _residuals(design, y)
+    covariance, df = cluster_robust(design, residuals, groups)
+    for k in range(2):
+        variance, expected = _brute_force(design, residuals, groups, np.eye(2)[k])
+        assert_allclose(covariance[k, k], variance, rtol=1e-9)
+        assert_allclose(df[k], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("n0", "n1"), [(27, 3), (25, 5), (8, 8)])
+def test_degrees_of_freedom_of_two_samples_are_those_of_imbens_and_kolesar(n0, n1):
+    # Imbens and Kolesar, "Robust standard errors in small samples: some practical
+    # advice", Rev. Econ. Stat. 98 (2016) 701, section II: for a binary regressor CR2
+    # with clusters of one is Welch's variance, and the Bell-McCaffrey degrees of
+    # freedom have this form; 2.5 (rounded) for their design of 27 and 3.
+    rng = np.random.default_rng(1)
+    treated = np.repeat([0.0, 1.0], [n0, n1])
+    y = rng.standard_normal(n0 + n1)
+    design = np.column_stack([np.ones_like(y), treated])
+    covariance, df = cluster_robust(design, _residuals(design, y), np.arange(len(y)))
+    welch = y[treated == 0].var(ddof=1) / n0 + y[treated == 1].var(ddof=1) / n1
+    assert_allclose(covariance[1, 1], welch, rtol=1e-10)
+    expected = ((n0 + n1) ** 2 * (n0 - 1) * (n1 - 1)) / (
+        n1**2 * (n1 - 1) + n0**2 * (n0 - 1)
+    )
+    assert_allclose(df[1], expected, rtol=1e-10)
+    if (n0, n1) == (27, 3):
+        assert round(df[1], 1) == 2.5
+
+
+def test_absorbed_heights_leave_cr2_as_it_is_with_dummies(clustered):
+    # Pustejovsky and Tipton (2018), theorem 2: effects nested in clusters may be
+    # absorbed by demeaning.
+    design, y, groups = clustered
+    dummies = (groups[:, None] == np.arange(groups.max() + 1)).astype(float)
+    full = np.column_stack([design[:, 1], dummies])
+    variance, df = _pseudo_brute_force(full, _residuals(full, y), groups)
+    means = np.linalg.lstsq(dummies, design[:, 1], rcond=None)[0]
+    centred = (design[:, 1] - dummies @ means)[:, None]
+    covariance, found = cluster_robust(centred, _residuals(full, y), groups)
+    assert_allclose(covariance[0, 0], variance, rtol=1e-9)
+    assert_allclose(found[0], df, rtol=1e-9)
+
+
+def _pseudo_brute_force(design, residuals, groups):
+    n = len(groups)
+    inverse = np.linalg.inv(design.T @ design)
+    maker = np.eye(n) - design @ inverse @ design.T
+    contrast = np.eye(design.shape[1])[0]
+    variance, columns = 0.0, []
+    for g in np.unique(groups):
+        rows = groups == g
+        values, vectors = np.linalg.eigh(maker[np.ix_(rows, rows)])
+        kept = values > 1e-9
+        root = vectors[:, kept] / np.sqrt(values[kept]) @ vectors[:, kept].T
+        pull = root @ design[rows] @ inverse @ contrast
+        variance += (pull @ residuals[rows]) ** 2
+        columns.append(maker[:, rows] @ pull)
+    omega = np.array(columns) @ np.array(columns).T
+    return variance, np.trace(omega) ** 2 / np.sum(omega**2)
+
+
+def test_clustered_scores_are_those_of_statsmodels(clustered):
+    # statsmodels has CR1, CR0 times a factor; without leverage CR2 is CR0.
+    design, y, groups = clustered
+    many = np.tile(groups, 400) + np.repeat(np.arange(400), len(groups)) * 6
+    design, y = np.tile(design, (400, 1)), np.tile(y, 400)
+    fitted = sm.OLS(y, design).fit(
+        cov_type="cluster", cov_kwds={"groups": many, "use_correction": False}
+    )
+    covariance, _ = cluster_robust(design, fitted.resid, many)
+    assert_allclose(covariance, fitted.cov_params(), rtol=2e-3)
+
+
+def test_interval_uses_students_quantile():
+    low, high = Estimate(1.0, 0.1, 4.0).conf_int()
+    assert_allclose(high - low, 2 * 0.1 * stats.t.ppf(0.975, 4))
+
+
+def test_product_of_exact_and_uncertain_scales_the_error():
+    found = product(Estimate(2.0, 0.0, np.inf), Estimate(3.0, 0.5, 7.0))
+    assert_allclose([found.estimate, found.std_err, found.df], [6.0, 1.0, 7.0])
+
+
+def test_difference_has_welchs_degrees_of_freedom():
+    rng = np.random.default_rng(2)
+    a, b = rng.standard_normal(6), 2 * rng.standard_normal(11)
+    found = difference(*(Estimate(v.mean(), stats.sem(v), len(v) - 1) for v in (a, b)))
+    expected = stats.ttest_ind(a, b, equal_var=False)
+    assert_allclose(found.p_value, expected.pvalue)
+    assert_allclose(found.df, expected.df)
+
+
+def test_satterthwaite_of_equal_parts_doubles_the_degrees_of_freedom():
+    assert_allclose(satterthwaite(np.array([2.0, 2.0]), np.array([5.0, 5.0])), 10.0)
+
+
+def test_variance_of_a_shared_test_set_is_that_of_its_covariance_matrix():
+    rng = np.random.default_rng(3)
+    log_error = np.log(rng.uniform(0.05, 0.9, 40))
+    weights = rng.standard_normal(40)
+    weights -= weights.mean()
+    covariance = test_set_covariance(log_error, 1000)
+    assert_allclose(
+        test_set_variance(weights, log_error, 1000), weights @ covariance @ weights
+    )
+
+
+def test_variance_of_a_shared_test_set_is_what_simulation_finds():
+    rng = np.random.default_rng(4)
+    error = np.array([0.6, 0.3, 0.15, 0.08])
+    weights = np.array([0.6, 0.1, -0.2, -0.5])
+    n_test = 20_000
+    drawn = []
+    for _ in range(2000):
+        difficulty = np.sort(rng.random(n_test))
+        drawn.append(weights @ np.log(np.searchsorted(difficulty, error) / n_test))
+    predicted = test_set_variance(weights, np.log(error), n_test)
+    assert_allclose(np.var(drawn), predicted, rtol=0.1)
+
+
+def test_noise_that_is_not_there_leaves_the_slope_its_own_error():
+    rng = np.random.default_rng(5)
+    x = np.arange(8.0)
+    y = 0.3 * x + 0.1 * rng.standard_normal(8)
+    line, _ = fit_line(x, y, 1)
+    plain = Estimate(line.exponent, line.std_err, line.df)
+    found = with_known_noise(plain, x, y, np.zeros((8, 8)))
+    assert_allclose([found.std_err, found.df], [plain.std_err, plain.df])
+
+
+def test_a_line_predicts_and_bands_as_statsmodels_does():
+    rng = np.random.default_rng(6)
+    x = np.linspace(2, 9, 7)
+    y = 1 - 0.5 * x + 0.05 * rng.standard_normal(7)
+    line, _ = fit_line(x, y, -1)
+    at = np.array([1.0, 5.0, 12.0])
+    fitted = sm.OLS(y, sm.add_constant(x)).fit()
+    frame = fitted.get_prediction(sm.add_constant(at)).summary_frame()
+    assert_allclose(line.predict(at), frame["mean"])
+    assert_allclose(line.conf_band(at)[0], frame["mean_ci_lower"])
+    assert_allclose(line.conf_band(at, new_point=True)[1], frame["obs_ci_upper"])
