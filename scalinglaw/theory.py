@@ -279,12 +279,13 @@ def optimal_norm(alpha: Any) -> Any:
     shape, alpha = alpha.shape, alpha.ravel()
     low = np.log(0.3 * alpha + 0.02)
     high = np.log(np.minimum(3.0 * alpha + 3.0, _NORM_RANGE[1]))
-    start: list[tuple[np.ndarray, np.ndarray] | None] = [None]
+    start: tuple[np.ndarray, np.ndarray] | None = None
 
     def slope(log_norm: np.ndarray) -> np.ndarray:
+        nonlocal start
         norm = np.exp(log_norm)
-        start[0] = _saddle_points(alpha, norm, start[0])
-        return _slope_in_norm(alpha, norm, *start[0])
+        start = log_tan, log_step = _saddle_points(alpha, norm, start)
+        return _slope_in_norm(alpha, norm, log_tan, log_step)
 
     return _scalar(np.exp(_bisect(slope, low, high, falling=False)).reshape(shape))
 

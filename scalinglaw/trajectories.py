@@ -338,7 +338,7 @@ def _check_columns(table: pd.DataFrame, norm: str | None, metric: str | None) ->
     check_columns(columns, required, "the trajectory table")
 
 
-def _name_run(run: Mapping[str, Any]) -> str:
+def _name_run(run: Mapping[Any, Any]) -> str:
     return "(" + ", ".join(f"{name}={value}" for name, value in run.items()) + ")"
 
 

@@ -1,7 +1,7 @@
 """Classifiers that record how norms and errors move during training."""
 
-from .base import TrajectoryClassifier
 from .cnn import CNNClassifier
+from .module import TrajectoryClassifier
 from .recorder import NormRecorder
 from .resnet import ResNetClassifier
 from .vit import ViTClassifier

@@ -1,8 +1,7 @@
-"""Classifiers that own a skorch net and record their trajectory."""
+"""What all classifiers share: a skorch net that they own, and its trajectory."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,7 +25,7 @@ from .batches import TensorBatches
 from .preparation import PreparedModule
 from .recorder import NormRecorder
 
-__all__ = ["TrajectoryClassifier"]
+__all__ = ["RecordingClassifier"]
 
 _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -39,114 +38,15 @@ _EVAL_BATCH = 1024
 _DEVICE_SHARE = 0.5
 
 
-def perceptron_module(input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
-    """Return a one-hidden-layer perceptron for vectors.
+class RecordingClassifier(ClassifierMixin, BaseEstimator):
+    """Base of the classifiers: training, recording, predicting.
 
-    Parameters
-    ----------
-    input_shape : tuple of int
-        ``(n_features,)``.
-    n_classes : int
-        Outputs.
-
-    Returns
-    -------
-    nn.Module
-        With 100 hidden rectified linear units.
-
-    Raises
-    ------
-    ValueError
-        If samples are no vectors.
-    """
-    if len(input_shape) != 1:
-        raise ValueError(
-            f"module=None is a network for 2-D X, got samples of shape {input_shape}. "
-            "Pass a module, or use CNNClassifier for images."
-        )
-    hidden = 100
-    return nn.Sequential(
-        nn.Linear(input_shape[0], hidden), nn.ReLU(), nn.Linear(hidden, n_classes)
-    )
-
-
-class TrajectoryClassifier(ClassifierMixin, BaseEstimator):
-    """Train any torch module, recording norms and errors on the way.
-
-    A scikit-learn classifier that owns a skorch net. Training uses cross-entropy;
-    records are log-spaced in optimiser steps, from before the first to the last.
-
-    Parameters
-    ----------
-    module : nn.Module, callable or None, default=None
-        A network, copied at each fit; or ``module(input_shape, n_classes)`` that
-        returns one, such as a class. None is a one-hidden-layer perceptron.
-    norms : sequence of str, default=("spectral_complexity",)
-        Norms to record, among ``scalinglaw.norms.NORMS``.
-    n_records : int, default=50
-        Records of a run.
-    max_epochs : int, default=100
-        Passes over the training data.
-    lr : float, default=1e-3
-        Learning rate.
-    batch_size : int, default=128
-        Samples in a batch.
-    optimizer : {"adam", "adamw", "sgd"} or torch optimiser class, default="adam"
-        ``"sgd"`` takes `momentum`.
-    momentum : float, default=0.9
-        Of ``optimizer="sgd"``.
-    weight_decay : float, default=0.0
-        Of the optimiser.
-    init_scale : float, default=1.0
-        Factor on all initial parameters of weight layers.
-    device : str, default="auto"
-        torch device; "auto" takes a GPU if there is one.
-    bfloat16 : bool, default=False
-        Run the network under autocast to bfloat16.
-    compile : bool, default=False
-        Compile the network by ``torch.compile``.
-    random_state : int or None, default=None
-        Determines initial weights and batches; two fits on one CPU are then equal to
-        the last bit. torch's global generator is left as it was.
-    callbacks : list of skorch callbacks or None, default=None
-        Such as a learning-rate schedule.
-    verbose : int, default=0
-        skorch's: 1 prints a line per epoch.
-
-    Attributes
-    ----------
-    trajectory_ : DataFrame
-        The trajectory table of this run.
-    net_ : skorch.NeuralNetClassifier
-        The trained net; its ``history`` is skorch's log.
-    module_ : nn.Module
-        The trained network, without the preparation of its inputs.
-    classes_ : ndarray of shape (n_classes,)
-        Labels.
-    device_ : str
-        Where training ran.
-    n_features_in_ : int
-        Second entry of the shape of X.
-
-    References
-    ----------
-    .. [1] D'Amico, Bocchi and Negri (2025), arXiv:2505.13230.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from scalinglaw import TrajectoryClassifier
-    >>> X, y = load_iris(return_X_y=True)
-    >>> classifier = TrajectoryClassifier(max_epochs=50, lr=0.01, random_state=0)
-    >>> classifier.fit(X, y).score(X, y) > 0.9
-    True
-    >>> "log_spectral_complexity" in classifier.trajectory_
-    True
+    A subclass says what network it trains (`_build`), and names all its parameters
+    in its own constructor, where scikit-learn looks for them.
     """
 
     def __init__(
         self,
-        module: Any = None,
         *,
         norms: Iterable[str] = ("spectral_complexity",),
         n_records: int = 50,
@@ -164,7 +64,6 @@ class TrajectoryClassifier(ClassifierMixin, BaseEstimator):
         callbacks: Any = None,
         verbose: int = 0,
     ):
-        self.module = module
         self.norms = norms
         self.n_records = n_records
         self.max_epochs = max_epochs
@@ -181,7 +80,7 @@ class TrajectoryClassifier(ClassifierMixin, BaseEstimator):
         self.callbacks = callbacks
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, eval_set: Any = None) -> TrajectoryClassifier:
+    def fit(self, X: Any, y: Any, eval_set: Any = None) -> RecordingClassifier:
         """Train, and record the trajectory.
 
         Parameters
@@ -196,7 +95,7 @@ class TrajectoryClassifier(ClassifierMixin, BaseEstimator):
 
         Returns
         -------
-        TrajectoryClassifier
+        RecordingClassifier
             Itself.
 
         Raises
@@ -215,7 +114,7 @@ class TrajectoryClassifier(ClassifierMixin, BaseEstimator):
         self.device_ = _device(self.device)
         held_out = None if eval_set is None else self._check_eval_set(*eval_set)
         X_train = self._to_device(X)
-        codes = torch.as_tensor(codes, dtype=torch.long, device=X_train.device)
+        targets = torch.as_tensor(codes, dtype=torch.long, device=X_train.device)
         # torch.nn draws initial weights from the global generator only.
         devices = [] if self.device_ == "cpu" else [torch.device(self.device_)]
         with torch.random.fork_rng(
@@ -228,7 +127,7 @@ class TrajectoryClassifier(ClassifierMixin, BaseEstimator):
                 tuple(self.norms), self.n_records, held_out, self.random_state or 0
             )
             self.net_ = self._make_net(tuple(X.shape[1:]), recorder)
-            self.net_.fit(X_train, codes)
+            self.net_.fit(X_train, targets)
         self.module_ = self.net_.module_
         self.module_ = getattr(self.module_, "_orig_mod", self.module_).core
         self.trajectory_ = recorder.trajectory_
@@ -268,18 +167,8 @@ class TrajectoryClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[probabilities.argmax(axis=1)]
 
     def _build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
-        """Return a fresh network; subclasses name their architecture here."""
-        if self.module is None:
-            return perceptron_module(input_shape, n_classes)
-        if isinstance(self.module, nn.Module):
-            return copy.deepcopy(self.module)
-        built = self.module(input_shape, n_classes)
-        if not isinstance(built, nn.Module):
-            raise TypeError(
-                "module(input_shape, n_classes) must return an nn.Module, got "
-                f"{type(built).__name__}."
-            )
-        return built
+        """Return a fresh network for the data."""
+        raise NotImplementedError(f"{type(self).__name__} names no network.")
 
     def _prepare(self, core: nn.Module) -> PreparedModule:
         return PreparedModule(core, bfloat16=self.bfloat16)
@@ -322,11 +211,6 @@ class TrajectoryClassifier(ClassifierMixin, BaseEstimator):
         )
 
     def _check_parameters(self) -> None:
-        if not (self.module is None or callable(self.module)):
-            raise TypeError(
-                "module must be an nn.Module, a callable module(input_shape, "
-                f"n_classes), or None, got {self.module!r}."
-            )
         check_choices(self.norms, "norms", NORMS)
         check_integer(self.n_records, "n_records", minimum=2)
         check_integer(self.max_epochs, "max_epochs")
@@ -356,8 +240,8 @@ class TrajectoryClassifier(ClassifierMixin, BaseEstimator):
         unknown = np.setdiff1d(y, self.classes_)
         if unknown.size:
             raise ValueError(
-                f"eval_set has the label {unknown[0]!r}, which y has not: the test "
-                "error would count a class that could not be learned."
+                f"eval_set has the label {unknown.tolist()[0]!r}, which y has not: the "
+                "test error would count a class that could not be learned."
             )
         data = self._to_device(X)
         codes = np.searchsorted(self.classes_, y)

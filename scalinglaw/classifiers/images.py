@@ -10,14 +10,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_X_y
 from torch import nn
 
-from .base import TrajectoryClassifier
+from .base import RecordingClassifier
 from .preparation import PreparedModule
 from .presets import preset
 
 __all__ = ["ImageClassifier"]
 
 
-class ImageClassifier(TrajectoryClassifier):
+class ImageClassifier(RecordingClassifier):
     """Base of the classifiers of images; use one of its subclasses.
 
     Images come as (n, channels, height, width), as (n, height, width), or flat with
@@ -102,10 +102,12 @@ class ImageClassifier(TrajectoryClassifier):
         )
 
     def _prepare(self, core: nn.Module) -> PreparedModule:
-        mean, std = self.normalization or (None, None)
+        mean = std = None
+        if self.normalization is not None:
+            mean, std = map(tuple, self.normalization)
         channels = self.image_shape_[0]
         for name, values in (("mean", mean), ("std", std)):
-            if values is not None and len(tuple(values)) != channels:
+            if values is not None and len(values) != channels:
                 raise ValueError(
                     f"normalization's {name} must have {channels} entries, one per "
                     f"channel, got {values}."

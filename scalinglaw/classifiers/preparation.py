@@ -32,6 +32,9 @@ class PreparedModule(nn.Module):
         Whether the network runs under autocast.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         core: nn.Module,
@@ -45,9 +48,10 @@ class PreparedModule(nn.Module):
         self.core = core
         self.augment = augment
         self.channels_last = channels_last
-        self.bfloat16 = bfloat16
-        for name, values in (("mean", mean), ("std", std)):
-            tensor = None if values is None else torch.tensor(values).view(-1, 1, 1)
+        self.autocast = bfloat16
+        self.standardise = mean is not None and std is not None
+        for name, values in (("mean", mean or ()), ("std", std or ())):
+            tensor = torch.tensor(tuple(values)).view(-1, 1, 1)
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, X: Tensor) -> Tensor:
@@ -66,11 +70,11 @@ class PreparedModule(nn.Module):
         if self.augment and self.training:
             X = shift_and_mirror(X)
         X = X.float() / 255 if X.dtype == torch.uint8 and X.dim() == 4 else X.float()
-        if self.mean is not None:
+        if self.standardise:
             X = (X - self.mean) / self.std
         if self.channels_last and X.dim() == 4:
             X = X.contiguous(memory_format=torch.channels_last)
-        if not self.bfloat16:
+        if not self.autocast:
             return self.core(X)
         with torch.autocast(X.device.type, dtype=torch.bfloat16):
             return self.core(X).float()

@@ -31,6 +31,8 @@ class NumbersOnly(pickle.Unpickler):
             return _empty_array
         if module in _NUMPY_CORE and name == "scalar":
             return _scalar
+        if (module, name) == ("_codecs", "encode"):
+            return _bytes
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
 
@@ -39,6 +41,13 @@ def _empty_array(subtype: type, shape: tuple[int, ...], dtype: Any) -> np.ndarra
     if subtype is not np.ndarray:
         raise pickle.UnpicklingError("it asks for an array of another class")
     return np.ndarray.__new__(np.ndarray, (0,), "b")
+
+
+def _bytes(text: str, encoding: str) -> bytes:
+    """Stand for ``codecs.encode``: how Python 3 writes bytes for Python 2."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}")
+    return text.encode("latin1")
 
 
 def _scalar(dtype: np.dtype, data: bytes) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,7 @@ _MIN_SIZES = 4
 def fit_pooled(
     curves: Curves,
     *,
-    window: object = "auto",
+    window: Any = "auto",
     landmark: str = "auto",
     offset: bool = False,
     known: np.ndarray | None = None,
@@ -121,6 +122,7 @@ def fit_pooled(
     if not resolved:
         remarks += (_remark_on_slope(crossover, found),)
 
+    nowhere = np.full(curves.n_sizes, np.nan)
     gamma2, optimum_law, optimum_results = _law_of_train_size(
         curves, landmarks, "x", gamma1
     )
@@ -141,7 +143,7 @@ def fit_pooled(
         data_law=data_law,
         optima=optima,
         landmarks=landmarks,
-        window=found or Window(*np.full((2, curves.n_sizes), np.nan), how="none found"),
+        window=found or Window(nowhere, nowhere, how="none found"),
         inside=inside,
         sensitivity=window_sensitivity(curves, landmarks.x),
         resolved=resolved,
@@ -239,11 +241,11 @@ def _choose_landmarks(
 
 
 def _choose_window(
-    curves: Curves, means: MeanCurves, landmarks: Landmarks, window: object
+    curves: Curves, means: MeanCurves, landmarks: Landmarks, window: Any
 ) -> Window | None:
     if isinstance(window, str):
         return automatic_window(curves, means)
-    low, high = window  # type: ignore[misc]
+    low, high = window
     return window_around(landmarks.x, low, high)
 
 

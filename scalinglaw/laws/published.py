@@ -12,6 +12,7 @@ D'Amico, Bocchi and Negri (2025), arXiv:2505.13230.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ _N_GRID = 50
 def fit_published(
     curves: Curves,
     *,
-    window: object,
+    window: Any,
     known: np.ndarray | None = None,
     min_train_size: Mapping[str, float],
     learned: Window | None = None,
@@ -64,7 +65,7 @@ def fit_published(
     if known is not None:
         landmark_x = np.where(np.isfinite(known), known, landmark_x)
 
-    low, high = (None, 1.0) if isinstance(window, str) else window  # type: ignore[misc]
+    low, high = (None, 1.0) if isinstance(window, str) else window
     found = learned or window_around(minimum_x, low, high)
     sizes = {
         name: np.flatnonzero(curves.train_sizes >= smallest)

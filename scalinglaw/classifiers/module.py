@@ -1,0 +1,180 @@
+"""The classifier of any torch module."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from .base import RecordingClassifier
+
+__all__ = ["TrajectoryClassifier", "perceptron_module"]
+
+
+def perceptron_module(input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    """Return a one-hidden-layer perceptron for vectors.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        ``(n_features,)``.
+    n_classes : int
+        Outputs.
+
+    Returns
+    -------
+    nn.Module
+        With 100 hidden rectified linear units.
+
+    Raises
+    ------
+    ValueError
+        If samples are no vectors.
+    """
+    if len(input_shape) != 1:
+        raise ValueError(
+            f"module=None is a network for 2-D X, got samples of shape {input_shape}. "
+            "Pass a module, or use CNNClassifier for images."
+        )
+    hidden = 100
+    return nn.Sequential(
+        nn.Linear(input_shape[0], hidden), nn.ReLU(), nn.Linear(hidden, n_classes)
+    )
+
+
+class TrajectoryClassifier(RecordingClassifier):
+    """Train any torch module, recording norms and errors on the way.
+
+    A scikit-learn classifier that owns a skorch net. Training uses cross-entropy;
+    records are log-spaced in optimiser steps, from before the first to the last.
+
+    Parameters
+    ----------
+    module : nn.Module, callable or None, default=None
+        A network, copied at each fit; or ``module(input_shape, n_classes)`` that
+        returns one, such as a class. None is a one-hidden-layer perceptron.
+    norms : sequence of str, default=("spectral_complexity",)
+        Norms to record, among ``scalinglaw.norms.NORMS``.
+    n_records : int, default=50
+        Records of a run.
+    max_epochs : int, default=100
+        Passes over the training data.
+    lr : float, default=1e-3
+        Learning rate.
+    batch_size : int, default=128
+        Samples in a batch.
+    optimizer : {"adam", "adamw", "sgd"} or torch optimiser class, default="adam"
+        ``"sgd"`` takes `momentum`.
+    momentum : float, default=0.9
+        Of ``optimizer="sgd"``.
+    weight_decay : float, default=0.0
+        Of the optimiser.
+    init_scale : float, default=1.0
+        Factor on all initial parameters of weight layers.
+    device : str, default="auto"
+        torch device; "auto" takes a GPU if there is one.
+    bfloat16 : bool, default=False
+        Run the network under autocast to bfloat16.
+    compile : bool, default=False
+        Compile the network by ``torch.compile``.
+    random_state : int or None, default=None
+        Determines initial weights and batches; two fits on one CPU are then equal to
+        the last bit. torch's global generator is left as it was.
+    callbacks : list of skorch callbacks or None, default=None
+        Such as a learning-rate schedule.
+    verbose : int, default=0
+        skorch's: 1 prints a line per epoch.
+
+    Attributes
+    ----------
+    trajectory_ : DataFrame
+        The trajectory table of this run.
+    net_ : skorch.NeuralNetClassifier
+        The trained net; its ``history`` is skorch's log.
+    module_ : nn.Module
+        The trained network, without the preparation of its inputs.
+    classes_ : ndarray of shape (n_classes,)
+        Labels.
+    device_ : str
+        Where training ran.
+    n_features_in_ : int
+        Second entry of the shape of X.
+
+    References
+    ----------
+    .. [1] D'Amico, Bocchi and Negri (2025), arXiv:2505.13230.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from scalinglaw import TrajectoryClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = TrajectoryClassifier(max_epochs=50, lr=0.01, random_state=0)
+    >>> classifier.fit(X, y).score(X, y) > 0.9
+    True
+    >>> "log_spectral_complexity" in classifier.trajectory_
+    True
+    """
+
+    def __init__(
+        self,
+        module: Any = None,
+        *,
+        norms: Iterable[str] = ("spectral_complexity",),
+        n_records: int = 50,
+        max_epochs: int = 100,
+        lr: float = 1e-3,
+        batch_size: int = 128,
+        optimizer: Any = "adam",
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        init_scale: float = 1.0,
+        device: str = "auto",
+        bfloat16: bool = False,
+        compile: bool = False,
+        random_state: int | None = None,
+        callbacks: Any = None,
+        verbose: int = 0,
+    ):
+        super().__init__(
+            norms=norms,
+            n_records=n_records,
+            max_epochs=max_epochs,
+            lr=lr,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            init_scale=init_scale,
+            device=device,
+            bfloat16=bfloat16,
+            compile=compile,
+            random_state=random_state,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+        self.module = module
+
+    def _build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+        """Return a copy of the network, or a new one for the data."""
+        if self.module is None:
+            return perceptron_module(input_shape, n_classes)
+        if isinstance(self.module, nn.Module):
+            return copy.deepcopy(self.module)
+        built = self.module(input_shape, n_classes)
+        if not isinstance(built, nn.Module):
+            raise TypeError(
+                "module(input_shape, n_classes) must return an nn.Module, got "
+                f"{type(built).__name__}."
+            )
+        return built
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if not (self.module is None or callable(self.module)):
+            raise TypeError(
+                "module must be an nn.Module, a callable module(input_shape, "
+                f"n_classes), or None, got {self.module!r}."
+            )

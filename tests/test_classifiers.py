@@ -1,0 +1,329 @@
+"""Training and recording: steps, seeds, devices, any module, skorch nets."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from pandas.testing import assert_frame_equal
+from sklearn.datasets import load_iris
+from sklearn.model_selection import GridSearchCV
+from skorch import NeuralNetClassifier
+from skorch.callbacks import LRScheduler
+from torch import nn
+
+from scalinglaw import (
+    CNNClassifier,
+    NormRecorder,
+    ResNetClassifier,
+    TrajectoryClassifier,
+    ViTClassifier,
+)
+from scalinglaw.classifiers.batches import TensorBatches
+from scalinglaw.classifiers.cnn import convolutional_network
+from scalinglaw.classifiers.preparation import shift_and_mirror
+from scalinglaw.classifiers.recorder import record_steps
+from scalinglaw.classifiers.resnet import residual_network
+from scalinglaw.datasets import load_images
+from scalinglaw.exceptions import ZeroNormWarning
+from scalinglaw.norms import compute_norms, weight_layers
+
+
+@pytest.fixture(scope="module")
+def iris():
+    X, y = load_iris(return_X_y=True)
+    return ((X - X.mean(axis=0)) / X.std(axis=0)).astype("float32"), y
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_images("digits")
+    return X[:300], y[:300]
+
+
+@pytest.mark.parametrize(("n_steps", "n_records"), [(1000, 50), (60, 50), (10**6, 50)])
+def test_records_are_log_spaced_from_zero_to_the_end(n_steps, n_records):
+    steps = record_steps(n_steps, n_records)
+    assert len(steps) == n_records
+    assert (steps[0], steps[1], steps[-1]) == (0, 1, n_steps)
+    assert (np.diff(steps) > 0).all()
+    if n_steps > 500:
+        ratio = steps[-10:] / steps[-11:-1]
+        assert_allclose(ratio, ratio[0], rtol=0.02)
+
+
+def test_short_runs_record_every_step():
+    assert_array_equal(record_steps(5, 50), np.arange(6))
+
+
+def test_the_trajectory_is_that_of_the_run(iris):
+    X, y = iris
+    classifier = TrajectoryClassifier(
+        max_epochs=6, batch_size=32, n_records=8, random_state=3
+    ).fit(X[::2], y[::2], eval_set=(X[1::2], y[1::2]))
+    table = classifier.trajectory_
+    assert table["train_size"].eq(75).all()
+    assert table["seed"].eq(3).all()
+    assert table["n_test"].eq(75).all()
+    assert_allclose(table["epoch"], table["step"] / 3)
+    assert (table["step"].iloc[0], table["step"].iloc[-1]) == (0, 18)
+    final = compute_norms(classifier.module_)["spectral_complexity"]
+    assert_allclose(table["log_spectral_complexity"].iloc[-1], final, rtol=1e-9)
+    probability = classifier.predict_proba(X[1::2])[np.arange(75), y[1::2]]
+    assert_allclose(table["test_loss"].iloc[-1], -np.log(probability).mean(), rtol=1e-5)
+
+
+def test_two_fits_with_one_seed_are_equal_to_the_last_bit(digits):
+    X, y = digits
+    cnn = CNNClassifier(
+        conv_widths=(4, 8), hidden_width=16, max_epochs=3, augment=True, random_state=5
+    )
+    first = cnn.fit(X, y, eval_set=(X, y)).trajectory_
+    torch.manual_seed(99)
+    second = cnn.fit(X, y, eval_set=(X, y)).trajectory_
+    assert_frame_equal(first, second, check_exact=True)
+    other = cnn.set_params(random_state=6).fit(X, y, eval_set=(X, y)).trajectory_
+    assert not first["train_loss"].equals(other["train_loss"])
+
+
+def test_a_seeded_fit_leaves_torch_s_generator_as_it_was(iris):
+    before = torch.get_rng_state()
+    TrajectoryClassifier(max_epochs=2, random_state=0).fit(*iris)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_recording_does_not_change_training(iris):
+    few, many = (
+        TrajectoryClassifier(max_epochs=4, n_records=n, random_state=0).fit(*iris)
+        for n in (2, 9)
+    )
+    assert_array_equal(few.predict_proba(iris[0]), many.predict_proba(iris[0]))
+
+
+def test_any_module_is_trained_and_not_changed(iris):
+    X, y = iris
+    network = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    before = [p.clone() for p in network.parameters()]
+    classifier = TrajectoryClassifier(network, max_epochs=40, lr=0.02, random_state=0)
+    assert classifier.fit(X, y).score(X, y) > 0.9
+    assert all(map(torch.equal, before, network.parameters()))
+
+
+class _Net(nn.Module):
+    def __init__(self, input_shape, n_classes):
+        super().__init__()
+        self.linear = nn.Linear(int(np.prod(input_shape)), n_classes)
+
+    def forward(self, X):
+        return self.linear(X.flatten(1))
+
+
+def test_a_class_is_built_for_the_data(digits):
+    X, y = digits
+    classifier = TrajectoryClassifier(_Net, max_epochs=3, random_state=0)
+    classifier.fit(X.astype("float32") / 255, y)
+    assert classifier.module_.linear.weight.shape == (10, 64)
+
+
+def test_the_recorder_works_in_a_skorch_net_of_one_s_own(iris):
+    X, y = iris
+    recorder = NormRecorder(norms=("frobenius",), n_records=5, eval_set=(X, y))
+    net = NeuralNetClassifier(
+        nn.Sequential(nn.Linear(4, 3)),
+        criterion=nn.CrossEntropyLoss,
+        max_epochs=5,
+        train_split=None,
+        verbose=0,
+        callbacks=[recorder],
+    ).fit(X, y)
+    table = recorder.trajectory_
+    assert len(table) == 5
+    assert table["test_error"].iloc[-1] == pytest.approx(1 - net.score(X, y))
+    assert_allclose(
+        table["log_frobenius"].iloc[-1],
+        compute_norms(net.module_, ["frobenius"])["frobenius"],
+    )
+
+
+def test_skorch_s_callbacks_and_history_are_there(iris):
+    classifier = TrajectoryClassifier(
+        max_epochs=3,
+        random_state=0,
+        optimizer="sgd",
+        lr=0.1,
+        callbacks=[LRScheduler("StepLR", step_size=1, gamma=0.1)],
+    ).fit(*iris)
+    assert len(classifier.net_.history) == 3
+    rate = classifier.net_.optimizer_.param_groups[0]["lr"]
+    assert_allclose(rate, 0.1 * 0.1**3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", torch.optim.RMSprop])
+def test_optimisers_train(iris, optimizer):
+    X, y = iris
+    classifier = TrajectoryClassifier(
+        max_epochs=30, lr=0.02, optimizer=optimizer, weight_decay=1e-4, random_state=0
+    )
+    assert classifier.fit(X, y).score(X, y) > 0.85
+
+
+def test_a_smaller_initialisation_scales_the_weights(digits):
+    X, y = digits
+    logs = [
+        CNNClassifier(
+            conv_widths=(4, 8),
+            hidden_width=16,
+            max_epochs=1,
+            init_scale=scale,
+            norms=("spectral_product",),
+            random_state=0,
+        )
+        .fit(X, y)
+        .trajectory_["log_spectral_product"]
+        .iloc[0]
+        for scale in (1.0, 0.5)
+    ]
+    assert_allclose(logs[0] - logs[1], 4 * np.log(2), rtol=1e-5)
+
+
+def test_a_layer_of_zeros_is_recorded_as_minus_infinity_and_named(iris):
+    network = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+    nn.init.zeros_(network[2].weight)
+    with pytest.warns(ZeroNormWarning, match="minus infinity in 1 of"):
+        classifier = TrajectoryClassifier(network, max_epochs=2, random_state=0).fit(
+            *iris
+        )
+    first = classifier.trajectory_["log_spectral_complexity"].iloc[0]
+    assert np.isneginf(first)
+
+
+def test_diverging_training_is_an_error(iris):
+    with pytest.raises(ValueError, match="diverged"):
+        TrajectoryClassifier(lr=1e18, optimizer="sgd", max_epochs=20).fit(*iris)
+
+
+def test_the_grid_search_of_sklearn_chooses_a_learning_rate(iris):
+    X, y = iris
+    search = GridSearchCV(
+        TrajectoryClassifier(max_epochs=10, random_state=0), {"lr": [1e-6, 0.05]}, cv=2
+    )
+    assert search.fit(X, y).best_params_ == {"lr": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"norms": ("nuclear",)}, "norms must be among"),
+        ({"optimizer": "lion"}, "optimizer must be one of"),
+        ({"lr": 0.0}, "lr must be above 0"),
+        ({"device": "tpu!"}, "device must be"),
+        ({"max_epochs": 0}, "max_epochs must be at least 1"),
+    ],
+)
+def test_bad_parameters_are_named(iris, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        TrajectoryClassifier(**parameters).fit(*iris)
+
+
+def test_bad_data_are_named(iris, digits):
+    X, y = iris
+    with pytest.raises(ValueError, match="label 9, which y has not"):
+        TrajectoryClassifier(max_epochs=1).fit(X, y, eval_set=(X, np.full(150, 9)))
+    with pytest.raises(ValueError, match="got 3 for 150"):
+        TrajectoryClassifier(max_epochs=1).fit(X, y, eval_set=(X, y[:3]))
+    with pytest.raises(ValueError, match="use CNNClassifier for images"):
+        TrajectoryClassifier(max_epochs=1).fit(digits[0].astype("float32"), digits[1])
+    with pytest.raises(TypeError, match=r"module must be an nn\.Module"):
+        TrajectoryClassifier("cnn").fit(X, y)
+    with pytest.raises(TypeError, match=r"must return an nn\.Module, got str"):
+        TrajectoryClassifier(lambda shape, n: "net").fit(X, y)
+
+
+def test_the_paper_s_cnn_has_its_layers():
+    network = convolutional_network((3, 32, 32), 10)
+    shapes = [tuple(layer.matrix().shape) for layer in _layers(network)]
+    assert shapes == [(32, 27), (64, 288), (128, 576), (512, 128 * 16 * 16), (10, 512)]
+
+
+def test_the_paper_s_resnet_has_21_weight_layers():
+    assert len(weight_layers(residual_network((3, 32, 32), 10))) == 21
+
+
+def _layers(network):
+    class _Matrix:
+        def __init__(self, weight):
+            self.weight = weight
+
+        def matrix(self):
+            return self.weight.flatten(1)
+
+    return [_Matrix(layer.weight()) for layer in weight_layers(network)]
+
+
+def test_no_layer_of_the_vision_transformer_starts_at_zero(digits):
+    X, y = digits
+    vit = ViTClassifier(depth=1, width=8, max_epochs=1, random_state=0).fit(X, y)
+    assert np.isfinite(vit.trajectory_["log_spectral_complexity"].iloc[0])
+
+
+def test_sizes_that_do_not_fit_an_image_are_named(digits):
+    X, y = digits
+    with pytest.raises(ValueError, match="patch_size must divide a square image"):
+        ViTClassifier(patch_size=3).fit(X, y)
+    with pytest.raises(ValueError, match="n_heads must divide width"):
+        ViTClassifier(width=10, n_heads=4).fit(X, y)
+    with pytest.raises(ValueError, match="leaves nothing of images of 8 x 8"):
+        CNNClassifier(conv_widths=(2,) * 8).fit(X, y)
+    with pytest.raises(ValueError, match="widths and depths must have the same length"):
+        ResNetClassifier(widths=(2, 2), depths=(1,)).fit(X, y)
+    with pytest.raises(ValueError, match="mean must have 1 entries"):
+        CNNClassifier(normalization=((0.1, 0.2), (1.0, 1.0))).fit(X, y)
+
+
+def test_normalisation_is_that_of_the_pixels(digits):
+    X, y = digits
+    settings = {
+        "conv_widths": (2,),
+        "hidden_width": 4,
+        "max_epochs": 1,
+        "random_state": 0,
+    }
+    inside = CNNClassifier(normalization=((0.3,), (0.4,)), **settings).fit(X, y)
+    by_hand = (X / 255 - 0.3) / 0.4
+    outside = CNNClassifier(**settings).fit(by_hand, y)
+    assert_allclose(inside.predict_proba(X), outside.predict_proba(by_hand), atol=1e-5)
+
+
+def test_augmentation_shifts_and_mirrors_within_reach():
+    image = torch.zeros(64, 3, 12, 12, dtype=torch.uint8)
+    image[:, :, 6, 6] = 1
+    moved = shift_and_mirror(image)
+    assert moved.shape == image.shape
+    assert moved.dtype == torch.uint8
+    assert (moved.sum(dim=(2, 3)) == 1).all()
+    rows = moved[:, 0].sum(dim=2).argmax(dim=1)
+    assert int((rows - 6).abs().max()) <= 4
+    assert len(rows.unique()) > 4
+
+
+@pytest.mark.parametrize("option", ["bfloat16", "channels_last"])
+def test_options_of_speed_keep_the_result_close(digits, option):
+    X, y = digits
+    settings = {
+        "conv_widths": (4, 8),
+        "hidden_width": 16,
+        "max_epochs": 2,
+        "random_state": 0,
+    }
+    plain = CNNClassifier(**settings).fit(X, y)
+    fast = CNNClassifier(**settings, **{option: True}).fit(X, y)
+    assert_allclose(fast.predict_proba(X), plain.predict_proba(X), atol=0.03)
+
+
+def test_batches_hold_every_sample_once():
+    dataset = type("D", (), {"X": torch.arange(10), "y": torch.arange(10)})
+    batches = TensorBatches(dataset, batch_size=4, shuffle=True, seed=0)
+    first, second = (torch.cat([X for X, _ in batches]) for _ in range(2))
+    assert len(batches) == 3
+    assert sorted(first.tolist()) == list(range(10))
+    assert first.tolist() != second.tolist()
+    assert all(torch.equal(X, y) for X, y in batches)
