@@ -43,9 +43,11 @@ for alpha in ALPHAS:
 # %%
 # No stretch with one slope
 # -------------------------
-# For large loads :math:`(\epsilon/\epsilon_\mathrm{Hebb})^2 = 1 - 2\sqrt{2/\pi}\,\lambda
-# + \lambda^2`: the local slope runs from zero through all values up to the optimum. For
-# the logistic loss it settles at one half, over a stretch that grows with the load.
+# For large loads
+# :math:`(\epsilon/\epsilon_\mathrm{Hebb})^2 = 1 - 2\sqrt{2/\pi}\,\lambda + \lambda^2`:
+# the local slope bends all the way, from zero to a maximum and back to zero at the
+# optimum, and more data do not straighten it. For the logistic loss the slope nears
+# one half, over a stretch that grows with the load.
 norm = np.geomspace(0.01, 1e3, 400)
 figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
 rows = []
