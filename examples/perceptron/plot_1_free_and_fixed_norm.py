@@ -91,8 +91,8 @@ print(pd.DataFrame(rows).round(4).to_string(index=False))
 # %%
 # The paper calls the agreement qualitative. In numbers: nothing as the norm vanishes,
 # where both are Hebb's rule; about a tenth near norm 1; within a hundredth from norm 5
-# on, before the optimum (near :math:`0.88\,\alpha`). What remains between the fixed norm
-# and the theory is the finite size of the sample.
+# on, before the optimum (near :math:`0.88\,\alpha`). What remains between the fixed
+# norm and the theory is the finite size of the sample.
 #
 # From Hebb through the optimum to maximal stability
 # --------------------------------------------------
