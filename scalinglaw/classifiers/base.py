@@ -249,7 +249,11 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
 
     def _to_device(self, X: np.ndarray) -> torch.Tensor:
         """Return data as a tensor: on the device if it has room, else on the CPU."""
-        tensor = torch.from_numpy(np.ascontiguousarray(X))
+        # By way of a flat array: numpy leaves the stride of an axis of length one
+        # (the channel of grey images) to chance, and torch chooses its convolution,
+        # hence the last bits, by strides.
+        flat = torch.from_numpy(np.ascontiguousarray(X).reshape(-1))
+        tensor = flat.view(X.shape)
         if self.device_.startswith("cuda"):
             free, _ = torch.cuda.mem_get_info(self.device_)
             if X.nbytes > _DEVICE_SHARE * free:

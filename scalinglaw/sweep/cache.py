@@ -26,7 +26,11 @@ import pandas as pd
 
 from .._validation import plural
 from ..exceptions import TrajectoryWarning
-from ..trajectories import check_trajectories, concat_trajectories
+from ..trajectories import (
+    check_trajectories,
+    concat_trajectories,
+    sort_trajectories,
+)
 from .fingerprint import fingerprint, library_versions
 from .runs import Run
 
@@ -224,7 +228,8 @@ def read_cache(cache_dir: str | os.PathLike) -> pd.DataFrame:
         sweep = description.parent
         runs = list(_intact_runs(sweep))
         if runs:
-            tables[sweep.name] = concat_trajectories(runs)
+            # File names sort 100 before 20; a sweep sorts by number.
+            tables[sweep.name] = sort_trajectories(concat_trajectories(runs))
     if not tables:
         raise ValueError(
             f"{folder} holds no finished run. Give the folder that was cache_dir of "

@@ -1,0 +1,204 @@
+"""The command: results on standard output, errors in one line, exit codes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from numpy.testing import assert_allclose
+
+from scalinglaw import (
+    ScalingLawEstimator,
+    concat_trajectories,
+    read_trajectories,
+    theory,
+    write_trajectories,
+)
+from scalinglaw.cli import main
+from scalinglaw.datasets import make_trajectories
+
+
+@pytest.fixture(scope="module")
+def table_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cli") / "table.parquet"
+    write_trajectories(make_trajectories(random_state=0), path)
+    return path
+
+
+def _run(capsys, monkeypatch, *arguments):
+    """Return exit status, standard output and standard error of the command."""
+    monkeypatch.setattr(sys, "argv", ["scalinglaw", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+        raise SystemExit(0)
+    return (ended.value.code or 0, *capsys.readouterr())
+
+
+def test_fit_prints_the_exponents(capsys, monkeypatch, table_file):
+    status, out, _ = _run(capsys, monkeypatch, "fit", table_file)
+    assert status == 0
+    assert "gamma_predicted" in out
+    assert "do not contradict the law" in " ".join(out.split())
+
+
+def test_fit_as_json_is_what_the_estimator_says(capsys, monkeypatch, table_file):
+    status, out, _ = _run(
+        capsys,
+        monkeypatch,
+        "fit",
+        table_file,
+        "--json",
+        "--backtest",
+        "--window",
+        "0.01,0.3",
+    )
+    assert status == 0
+    found = json.loads(out)
+    law = ScalingLawEstimator(window=(0.01, 0.3)).fit(read_trajectories(table_file))
+    assert_allclose(
+        [found["exponents"][name]["estimate"] for name in law.exponents_.index],
+        law.exponents_["estimate"],
+    )
+    assert {row["method"] for row in found["backtest"]} == {
+        "law",
+        "last_value",
+        "power",
+        "power_offset",
+    }
+
+
+def test_fit_writes_figures(capsys, monkeypatch, table_file, tmp_path):
+    status, _, err = _run(
+        capsys, monkeypatch, "fit", table_file, "--figures", tmp_path / "figures"
+    )
+    assert status == 0
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert names == {
+        f"{k}.png" for k in ("norm", "optimum", "collapse", "data", "window")
+    }
+    assert "wrote" in err
+
+
+def test_what_is_unresolved_is_said_on_standard_error(capsys, monkeypatch, tmp_path):
+    path = tmp_path / "few.csv"
+    write_trajectories(make_trajectories(train_sizes=[500, 1000], random_state=0), path)
+    status, out, err = _run(capsys, monkeypatch, "fit", path, "--json")
+    assert status == 0
+    assert "warning:" in err
+    assert json.loads(out)["exponents"]["gamma2"]["std_err"] is None
+
+
+def test_compare_prints_adjusted_differences(capsys, monkeypatch, tmp_path):
+    tables = {
+        "a": make_trajectories(gamma1=0.4, random_state=0),
+        "b": make_trajectories(gamma1=0.5, random_state=1),
+    }
+    path = tmp_path / "both.parquet"
+    write_trajectories(concat_trajectories(tables), path)
+    status, out, _ = _run(capsys, monkeypatch, "compare", path, "--json")
+    assert status == 0
+    pair = json.loads(out)["differences"]["a - b"]
+    assert pair["difference"] == pytest.approx(-0.1, abs=0.02)
+    assert pair["p_adjusted"] < 1e-6
+    status, out, _ = _run(capsys, monkeypatch, "compare", path)
+    assert "a - b" in out
+
+
+def test_theory_prints_exact_errors(capsys, monkeypatch):
+    status, out, _ = _run(
+        capsys, monkeypatch, "theory", "1", "10", "--norm", "2", "--json"
+    )
+    assert status == 0
+    rows = json.loads(out)
+    assert_allclose([row["bayes"] for row in rows], theory.bayes_error([1.0, 10.0]))
+    assert_allclose(rows[1]["norm 2"], theory.generalization_error(10.0, 2.0))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_run_trains_and_writes_table_and_figures(capsys, monkeypatch, tmp_path):
+    status, out, _ = _run(
+        capsys,
+        monkeypatch,
+        "run",
+        "--width",
+        "2,4",
+        "--max-epochs",
+        "4",
+        "--train-sizes",
+        "50,100,200,400",
+        "--n-seeds",
+        "2",
+        "--lr",
+        "0.01",
+        "--output",
+        tmp_path,
+        "--cache-dir",
+        tmp_path / "cache",
+        "--json",
+    )
+    assert status == 0
+    assert "gamma1" in json.loads(out)["exponents"]
+    assert len(read_trajectories(tmp_path / "trajectories.parquet")) > 50
+    assert (tmp_path / "collapse.png").exists()
+    status, out, _ = _run(capsys, monkeypatch, "fit", tmp_path / "cache", "--json")
+    assert status == 0
+
+
+@pytest.mark.slow
+def test_the_demo_runs_on_a_small_budget(capsys, monkeypatch, tmp_path):
+    status, out, _ = _run(
+        capsys,
+        monkeypatch,
+        "demo",
+        "--output",
+        tmp_path,
+        "--max-epochs",
+        "10",
+        "--n-seeds",
+        "2",
+    )
+    assert status == 0
+    assert "Small CNN on scikit-learn's digits" in out
+    assert "Logistic perceptron on a teacher" in out
+    assert "Training was" in out
+    for name in ("digits", "perceptron"):
+        assert len(read_trajectories(tmp_path / f"{name}.parquet")) > 100
+        assert (tmp_path / f"{name}_norm.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["fit", "nothing.parquet"], 1, "nothing.parquet"),
+        (["fit", "table.txt"], 1, "path must end in .parquet or .csv"),
+        (["fit", "TABLE", "--norm", "path"], 1, "lacks the column log_path"),
+        (["fit", "TABLE", "--window", "wide"], 2, "must be LOW,HIGH"),
+        (["fit", "TABLE", "--method", "best"], 1, "method must be one of"),
+        (["fit", "TABLE", "--model", "cnn"], 1, "--model cnn is not in"),
+        (["run", "--model", "mlp"], 1, "--model must be one of"),
+        (["theory", "0.001"], 1, "alpha must be from 0.1"),
+        (["fits"], 2, "No such command"),
+    ],
+)
+def test_errors_are_one_line_with_an_exit_status(
+    capsys, monkeypatch, table_file, arguments, status, message
+):
+    arguments = [table_file if a == "TABLE" else a for a in arguments]
+    found, out, err = _run(capsys, monkeypatch, *arguments)
+    assert found == status
+    assert out == ""
+    assert message in " ".join(err.split())
+    assert "Traceback" not in err
+
+
+def test_help_teaches_and_loads_no_torch():
+    code = (
+        "import sys; sys.argv = ['scalinglaw', 'fit', '--help']\n"
+        "from scalinglaw.cli import main\n"
+        "try:\n    main()\nfinally:\n"
+        "    print('torch' in sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "scalinglaw fit trajectories.parquet" in done.stdout
+    assert done.stderr.strip() == "False"

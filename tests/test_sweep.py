@@ -1,0 +1,265 @@
+"""Sweeps: subsets, seeds, caches, failures, pipelines."""
+
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+from pandas.testing import assert_frame_equal
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.datasets import make_blobs
+from sklearn.pipeline import make_pipeline
+
+from scalinglaw import (
+    CNNClassifier,
+    LogisticPerceptron,
+    ScalingLawEstimator,
+    TrajectorySweep,
+    make_teacher_student,
+)
+from scalinglaw.datasets import load_images
+from scalinglaw.exceptions import RunFailedWarning, TrajectoryWarning
+from scalinglaw.sweep import read_cache
+from scalinglaw.sweep.subsets import nested_order
+
+
+class Toy(ClassifierMixin, BaseEstimator):
+    """Records what it was given; fails where asked to."""
+
+    def __init__(self, factor=1.0, fail_at=None, random_state=None):
+        self.factor = factor
+        self.fail_at = fail_at
+        self.random_state = random_state
+
+    def fit(self, X, y, eval_set=None):
+        if len(X) == self.fail_at:
+            raise RuntimeError("out of memory")
+        self.classes_ = np.unique(y)
+        rng = np.random.default_rng(self.random_state)
+        log_norm = np.sort(rng.random(5)) * self.factor
+        self.trajectory_ = pd.DataFrame(
+            {
+                "train_size": len(X),
+                "seed": 0,
+                "epoch": np.arange(5.0),
+                "test_error": np.linspace(0.9, 1 / len(X), 5),
+                "n_test": len(eval_set[0]),
+                "log_toy": log_norm,
+                "sum_X": float(np.asarray(X).sum()),
+            }
+        )
+        return self
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    return make_blobs(200, n_features=3, centers=4, random_state=0)
+
+
+def _sweep(estimator=None, **changes):
+    settings = {"train_sizes": [20, 80], "n_seeds": 3, "random_state": 0}
+    return TrajectorySweep(estimator or Toy(), **{**settings, **changes})
+
+
+def test_every_size_and_seed_is_a_run(blobs):
+    table = _sweep().fit_transform(*blobs)
+    runs = table.groupby(["train_size", "seed"]).size()
+    assert list(runs.index) == [(s, k) for s in (20, 80) for k in range(3)]
+    assert (runs == 5).all()
+    assert (table["n_test"] == 40).all()
+
+
+def test_subsets_are_nested_stratified_and_apart_from_the_test_set(blobs):
+    _, y = blobs
+    rng = np.random.default_rng(0)
+    order = nested_order(y, rng)
+    assert_array_equal(np.sort(order), np.arange(200))
+    for size in (4, 10, 50, 133):
+        counts = np.bincount(y[order[:size]], minlength=4)
+        assert counts.max() - counts.min() <= 1
+    X = np.arange(200.0)[:, None]
+    sweep = _sweep(Toy(), train_sizes=[160]).fit(X, y)
+    everything = X.sum() - X[sweep.test_indices_].sum()
+    assert (sweep.trajectories_["sum_X"] == everything).all()
+
+
+def test_results_do_not_depend_on_jobs_or_on_other_sizes(blobs):
+    one = _sweep().fit(*blobs).trajectories_
+    two = _sweep(n_jobs=2).fit(*blobs).trajectories_
+    assert_frame_equal(one, two, check_exact=True)
+    fewer = _sweep(train_sizes=[80], n_seeds=2).fit(*blobs).trajectories_
+    part = one[(one["train_size"] == 80) & (one["seed"] < 2)].reset_index(drop=True)
+    assert_frame_equal(fewer, part, check_exact=True)
+
+
+def test_seeds_and_random_state_change_the_runs(blobs):
+    table = _sweep().fit(*blobs).trajectories_
+    first = table.groupby("seed")["log_toy"].first()
+    assert first.nunique() == 3
+    other = _sweep(random_state=1).fit(*blobs).trajectories_
+    assert not table["log_toy"].equals(other["log_toy"])
+
+
+def test_data_frames_and_images_are_taken(blobs):
+    X, y = blobs
+    frame = pd.DataFrame(X, columns=list("abc"))
+    assert len(_sweep().fit(frame, y.astype(str)).trajectories_) == 30
+    assert len(_sweep().fit(X.reshape(200, 1, 3, 1), y).trajectories_) == 30
+
+
+def test_a_pipeline_goes_from_data_to_exponents():
+    X, y, teacher = make_teacher_student(4000, 50, random_state=0)
+    pipeline = make_pipeline(
+        _sweep(LogisticPerceptron(max_norm=100.0), train_sizes=[200, 400, 800, 1600]),
+        ScalingLawEstimator("rms", window=(0.05, 0.5)),
+    )
+    pipeline.set_params(trajectorysweep__estimator__n_records=40)
+    with pytest.warns(UserWarning):
+        clone(pipeline).fit(X, y, trajectorysweep__teacher=teacher)
+    with pytest.warns(UserWarning):
+        law = pipeline.fit(X, y, trajectorysweep__teacher=teacher)[-1]
+    assert law.gamma_measured_.estimate == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # three epochs are no law
+def test_a_pipeline_trains_cnns_on_images():
+    X, y = load_images("digits")
+    cnn = CNNClassifier(conv_widths=(2, 4), hidden_width=8, max_epochs=8, lr=0.01)
+    sweep = TrajectorySweep(
+        cnn, train_sizes=[50, 100, 200, 400], n_seeds=2, random_state=0
+    )
+    law = make_pipeline(sweep, ScalingLawEstimator()).fit(X[:900], y[:900])[-1]
+    assert law.gamma1_.estimate > 0
+    assert len(law.optima_) == 8
+
+
+def test_a_second_fit_trains_nothing_and_gives_the_same_bits(blobs, tmp_path):
+    first = _sweep(cache_dir=tmp_path).fit(*blobs)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.parquet")}
+    assert len(before) == 6
+    second = _sweep(cache_dir=tmp_path, n_jobs=2).fit(*blobs)
+    assert_frame_equal(first.trajectories_, second.trajectories_, check_exact=True)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.parquet")} == before
+    plain = _sweep().fit(*blobs)
+    assert_frame_equal(first.trajectories_, plain.trajectories_, check_exact=True)
+    assert_frame_equal(read_cache(tmp_path), plain.trajectories_, check_exact=True)
+
+
+def test_a_cache_grows_by_sizes_and_seeds(blobs, tmp_path):
+    _sweep(cache_dir=tmp_path).fit(*blobs)
+    _sweep(cache_dir=tmp_path, train_sizes=[20, 40, 80], n_seeds=4).fit(*blobs)
+    assert len(list(tmp_path.rglob("*.parquet"))) == 12
+
+
+@pytest.mark.parametrize("what", ["estimator", "data", "labels", "test_size", "state"])
+def test_what_changes_a_run_never_hits_an_old_entry(blobs, tmp_path, what):
+    X, y = blobs
+    _sweep(cache_dir=tmp_path).fit(X, y)
+    changed = X.copy()
+    changed[7, 1] += 1e-9
+    swapped = np.where(y == 0, 1, np.where(y == 1, 0, y))
+    sweep, data = {
+        "estimator": (_sweep(Toy(factor=2.0), cache_dir=tmp_path), (X, y)),
+        "data": (_sweep(cache_dir=tmp_path), (changed, y)),
+        "labels": (_sweep(cache_dir=tmp_path), (X, swapped)),
+        "test_size": (_sweep(cache_dir=tmp_path, test_size=0.3), (X, y)),
+        "state": (_sweep(cache_dir=tmp_path, random_state=5), (X, y)),
+    }[what]
+    sweep.fit(*data)
+    assert len(list(tmp_path.rglob("*.parquet"))) == 12
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "no record", "empty record"])
+def test_a_damaged_entry_is_noticed_and_trained_again(blobs, tmp_path, damage):
+    whole = _sweep(cache_dir=tmp_path).fit(*blobs).trajectories_
+    table = sorted(tmp_path.rglob("*.parquet"))[0]
+    record = table.with_suffix(".json")
+    data = table.read_bytes()
+    if damage == "truncate":
+        table.write_bytes(data[: len(data) // 2])
+    elif damage == "flip":
+        table.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
+    elif damage == "no record":
+        record.unlink()
+    else:
+        record.write_text("")
+    if damage == "no record":
+        again = _sweep(cache_dir=tmp_path).fit(*blobs)
+    else:
+        with pytest.warns(TrajectoryWarning, match="damaged and will be trained again"):
+            again = _sweep(cache_dir=tmp_path).fit(*blobs)
+    assert_frame_equal(again.trajectories_, whole, check_exact=True)
+    assert table.read_bytes() == data
+    assert json.loads(record.read_text())["rows"] == 5
+
+
+def test_a_full_disk_is_a_clear_error_and_keeps_what_is_done(
+    blobs, tmp_path, monkeypatch
+):
+    replace, done = os.replace, []
+
+    def full_after_five(source, target):
+        done.append(target)
+        if len(done) > 5:
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full_after_five)
+    with pytest.raises(OSError, match="could not take a finished run .No space left"):
+        _sweep(cache_dir=tmp_path).fit(*blobs)
+    monkeypatch.undo()
+    assert not list(tmp_path.rglob("*.part"))
+    again = _sweep(cache_dir=tmp_path).fit(*blobs)
+    assert_frame_equal(
+        again.trajectories_, _sweep().fit(*blobs).trajectories_, check_exact=True
+    )
+
+
+def test_a_failed_run_is_recorded_and_the_sweep_goes_on(blobs):
+    with pytest.warns(RunFailedWarning, match=r"3 runs of 6 failed.*out of memory"):
+        sweep = _sweep(Toy(fail_at=80)).fit(*blobs)
+    assert sweep.trajectories_["train_size"].unique().tolist() == [20]
+    assert sweep.failures_["train_size"].tolist() == [80, 80, 80]
+    assert sweep.failures_["reason"].iloc[0] == "RuntimeError: out of memory"
+    with pytest.raises(RuntimeError, match="out of memory"):
+        _sweep(Toy(fail_at=80), error_score="raise").fit(*blobs)
+    with pytest.raises(ValueError, match="6 runs of 6 failed"):
+        _sweep(Toy(fail_at=20), train_sizes=[20], n_seeds=6).fit(*blobs)
+
+
+def test_an_estimator_without_trajectory_is_named(blobs):
+    class Silent(Toy):
+        def fit(self, X, y, eval_set=None):
+            return self
+
+    with pytest.raises(TypeError, match="Silent has no trajectory_ after fit"):
+        _sweep(Silent(), error_score="raise").fit(*blobs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_sizes": [20, 20]}, "must not repeat a size, got 20"),
+        ({"train_sizes": [500]}, "asks for 500 samples, and 160 are left"),
+        ({"train_sizes": [2]}, "at least the number of classes"),
+        ({"test_size": 1.5}, "test_size must be above 0 and below 1"),
+        ({"test_size": 199}, "test_size must leave each of 4 classes"),
+        ({"n_seeds": 0}, "n_seeds must be at least 1"),
+        ({"cache_dir": "x", "random_state": None}, "random_state must be an integer"),
+        ({"error_score": "ignore"}, "error_score must be one of 'raise'"),
+    ],
+)
+def test_bad_parameters_are_named(blobs, changes, message):
+    with pytest.raises(ValueError, match=message):
+        _sweep(**changes).fit(*blobs)
+
+
+def test_progress_is_silent_or_a_few_lines(blobs, capfd):
+    _sweep(verbose=0).fit(*blobs)
+    assert capfd.readouterr() == ("", "")
+    _sweep(verbose=1).fit(*blobs)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "sweep: 6/6 runs; lowest test error 20: 0.050, 80: 0.013" in err

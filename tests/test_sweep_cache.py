@@ -1,0 +1,224 @@
+"""The cache of a sweep under kills, rivals, full disks and interrupts."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+from sklearn.datasets import make_blobs
+
+from scalinglaw import TrajectorySweep
+from scalinglaw.exceptions import RunFailedWarning
+from scalinglaw.sweep import read_cache
+
+from .test_sweep import Toy
+
+# A process that others can be forked from at once: importing takes far longer than
+# the sweep. Each run writes a line when it starts, and lasts at least 15 ms.
+PRELUDE = """
+    import os, signal, sys, time
+    import numpy as np
+    import pandas as pd
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from scalinglaw import TrajectorySweep
+
+    folder = sys.argv[1]
+
+    class Slow(ClassifierMixin, BaseEstimator):
+        def __init__(self, random_state=None):
+            self.random_state = random_state
+
+        def fit(self, X, y, eval_set=None):
+            with open(folder + "/started", "a") as log:
+                log.write(f"{self.random_state}\\n")
+            time.sleep(0.015)
+            rng = np.random.default_rng(self.random_state)
+            self.trajectory_ = pd.DataFrame({
+                "train_size": len(X), "seed": 0, "epoch": np.arange(4.0),
+                "test_error": rng.random(4), "log_toy": rng.normal(size=4),
+            })
+            return self
+
+    def sweep(cache_dir):
+        X = np.arange(300.0)[:, None]
+        return TrajectorySweep(
+            Slow(), train_sizes=range(20, 220, 20), n_seeds=8, random_state=0,
+            cache_dir=cache_dir,
+        ).fit(X, np.arange(300) % 3)
+
+    def child():
+        pid = os.fork()
+        if pid == 0:
+            sweep(folder + "/cache")
+            os._exit(0)
+        return pid
+
+    def started():
+        with open(folder + "/started") as log:
+            return pd.Series(log.read().split())
+
+    def finished():
+        return {
+            entry.path: entry.stat().st_mtime_ns
+            for sub in os.scandir(folder + "/cache") if sub.is_dir()
+            for entry in os.scandir(sub.path)
+            if entry.name.startswith("train_size=") and entry.name.endswith(".json")
+        }
+"""
+
+
+def _run(body, folder, *arguments):
+    script = textwrap.dedent(PRELUDE) + textwrap.dedent(body)
+    subprocess.run(
+        [sys.executable, "-c", script, str(folder), *arguments], check=True, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    return make_blobs(200, n_features=3, centers=4, random_state=0)
+
+
+def _sweep(**changes):
+    settings = {"train_sizes": [20, 80], "n_seeds": 3, "random_state": 0}
+    return TrajectorySweep(Toy(), **{**settings, **changes})
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks to save ten imports")
+def test_ten_kills_cost_no_finished_run_and_change_no_bit(tmp_path):
+    # 80 runs of 15 ms at least: ten delays of 0.1 s at most cannot reach the end.
+    _run(
+        """
+        os.makedirs(folder + "/cache")
+        rng = np.random.default_rng(0)
+        for delay in rng.uniform(0.01, 0.1, 10):
+            before = finished()
+            pid = child()
+            time.sleep(delay)
+            os.kill(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+            assert os.WTERMSIG(status) == signal.SIGKILL
+            after = finished()
+            assert before.items() <= after.items()
+        assert 0 < len(after) < 80
+        again = len(started())
+        table = sweep(folder + "/cache").trajectories_
+        assert after.items() <= finished().items()
+        assert len(started()) - again == 80 - len(after)
+        # Each kill cost the run that it hit, and no other.
+        assert len(started()) <= 80 + 10
+        table.to_parquet(folder + "/killed.parquet")
+        sweep(None).trajectories_.to_parquet(folder + "/whole.parquet")
+        """,
+        tmp_path,
+    )
+    killed = pd.read_parquet(tmp_path / "killed.parquet")
+    assert killed.groupby(["train_size", "seed"]).ngroups == 80
+    whole = pd.read_parquet(tmp_path / "whole.parquet")
+    assert_frame_equal(killed, whole, check_exact=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks to save two imports")
+def test_two_processes_on_one_cache_break_no_entry(tmp_path):
+    _run(
+        """
+        both = child(), child()
+        for pid in both:
+            assert os.waitpid(pid, 0)[1] == 0
+        counts = started().value_counts()
+        assert len(counts) == 80
+        assert counts.max() <= 2
+        sweep(folder + "/cache").trajectories_.to_parquet(folder + "/both.parquet")
+        assert started().value_counts().equals(counts)
+        sweep(None).trajectories_.to_parquet(folder + "/whole.parquet")
+        """,
+        tmp_path,
+    )
+    both = pd.read_parquet(tmp_path / "both.parquet")
+    whole = pd.read_parquet(tmp_path / "whole.parquet")
+    assert_frame_equal(both, whole, check_exact=True)
+    assert_frame_equal(read_cache(tmp_path / "cache"), whole, check_exact=True)
+
+
+def test_an_interrupted_sweep_keeps_what_is_done(blobs, tmp_path):
+    class Interrupted(Toy):
+        n_left = 3
+
+        def fit(self, X, y, eval_set=None):
+            type(self).n_left -= 1
+            if type(self).n_left == -1:
+                raise KeyboardInterrupt
+            return super().fit(X, y, eval_set=eval_set)
+
+    sweep = _sweep(cache_dir=tmp_path).set_params(estimator=Interrupted())
+    with pytest.warns(RunFailedWarning, match="interrupted: trajectories_ holds the"):
+        sweep.fit(*blobs)
+    assert sweep.trajectories_.groupby(["train_size", "seed"]).ngroups == 3
+    sweep.fit(*blobs)
+    assert Interrupted.n_left == -4  # the interrupted run and the two others
+    whole = _sweep().fit(*blobs).trajectories_
+    assert_frame_equal(sweep.trajectories_, whole, check_exact=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_ends_a_process_with_what_is_done(tmp_path):
+    _run(
+        """
+        import warnings
+        warnings.simplefilter("ignore")
+        pid = os.fork()
+        if pid == 0:
+            table = sweep(folder + "/cache").trajectories_
+            table.to_parquet(folder + "/part.parquet")
+            os._exit(0)
+        time.sleep(0.4)
+        os.kill(pid, signal.SIGINT)
+        assert os.waitpid(pid, 0)[1] == 0
+        """,
+        tmp_path,
+    )
+    part = pd.read_parquet(tmp_path / "part.parquet")
+    assert 0 < part.groupby(["train_size", "seed"]).ngroups < 80
+    assert_frame_equal(read_cache(tmp_path / "cache"), part, check_exact=True)
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_before_the_first_run(blobs, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"cache_dir cannot be written.*No run was start"):
+        _sweep(cache_dir=tmp_path / "file" / "cache").fit(*blobs)
+
+
+def test_a_read_only_folder_leaves_finished_runs_readable(blobs, tmp_path, monkeypatch):
+    whole = _sweep(cache_dir=tmp_path).fit(*blobs).trajectories_
+
+    # chmod does not stop root, who may run this test.
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    with pytest.raises(PermissionError, match="choose another cache_dir"):
+        _sweep(cache_dir=tmp_path, n_seeds=4).fit(*blobs)
+    assert_frame_equal(read_cache(tmp_path), whole, check_exact=True)
+
+
+def test_damaged_entries_are_left_out_of_a_folder_and_counted(blobs, tmp_path):
+    whole = _sweep(cache_dir=tmp_path).fit(*blobs).trajectories_
+    table = next(tmp_path.rglob("train_size=20,seed=1.parquet"))
+    table.write_bytes(b"")
+    with pytest.warns(UserWarning, match="1 damaged run left out"):
+        rest = read_cache(tmp_path)
+    hit = (whole["train_size"] == 20) & (whole["seed"] == 1)
+    assert_frame_equal(rest, whole[~hit].reset_index(drop=True), check_exact=True)
+
+
+def test_error_score_raise_keeps_the_runs_before_the_failure(blobs, tmp_path):
+    failing = _sweep(cache_dir=tmp_path, error_score="raise")
+    failing.set_params(estimator=Toy(fail_at=20))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        failing.fit(*blobs)
+    # The longest runs come first.
+    assert read_cache(tmp_path)["train_size"].unique().tolist() == [80]

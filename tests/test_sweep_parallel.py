@@ -1,0 +1,102 @@
+"""One sweep, several back-ends: the same table to the last bit."""
+
+import os
+
+import joblib
+import numpy as np
+import pytest
+from pandas.testing import assert_frame_equal
+
+from scalinglaw import (
+    CNNClassifier,
+    LogisticPerceptron,
+    TrajectorySweep,
+    make_teacher_student,
+)
+from scalinglaw.datasets import load_images
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two real worker processes of Dask."""
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+def _cnn_sweep(**changes):
+    cnn = CNNClassifier(
+        conv_widths=(2, 4), hidden_width=8, max_epochs=3, lr=0.01, device="cpu"
+    )
+    X, y = load_images("digits")
+    sweep = TrajectorySweep(
+        cnn, train_sizes=[50, 100], n_seeds=2, random_state=0, **changes
+    )
+    return sweep.fit(X[:400], y[:400]).trajectories_
+
+
+def _perceptron_sweep(**changes):
+    X, y, teacher = make_teacher_student(900, 30, random_state=0)
+    sweep = TrajectorySweep(
+        LogisticPerceptron(max_norm=30.0, n_records=12),
+        train_sizes=[100, 300, 600],
+        n_seeds=3,
+        random_state=0,
+        **changes,
+    )
+    return sweep.fit(X, y, teacher=teacher).trajectories_
+
+
+@pytest.mark.parametrize("sweep", [_cnn_sweep, _perceptron_sweep])
+def test_two_local_workers_give_the_bits_of_one_process(sweep):
+    assert_frame_equal(sweep(n_jobs=2), sweep(n_jobs=1), check_exact=True)
+
+
+@pytest.mark.parametrize("sweep", [_cnn_sweep, _perceptron_sweep])
+def test_dask_gives_the_bits_of_one_process(cluster, tmp_path, sweep):
+    with joblib.parallel_config("dask", wait_for_workers_timeout=30):
+        remote = sweep(cache_dir=tmp_path)
+    assert len(set(cluster.run(os.getpid).values()) | {os.getpid()}) == 3
+    assert_frame_equal(remote, sweep(), check_exact=True)
+    # The workers wrote the cache: nothing is left to train without them.
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.parquet")}
+    assert len(before) == remote.groupby(["train_size", "seed"]).ngroups
+    assert_frame_equal(sweep(cache_dir=tmp_path), remote, check_exact=True)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.parquet")} == before
+
+
+def test_how_numpy_strides_an_axis_of_length_one_moves_no_bit():
+    # Pickling, as on the way to a worker, changes that stride of grey images, and
+    # torch would choose another convolution by it.
+    X, y = load_images("digits")
+    grey = X[:100, :, :, :]
+    strided = np.lib.stride_tricks.as_strided(grey, strides=(64, 1, 8, 1))
+    assert grey.strides != strided.strides
+    cnn = CNNClassifier(
+        conv_widths=(2, 4), hidden_width=8, max_epochs=3, device="cpu", random_state=0
+    )
+    one = cnn.fit(np.ascontiguousarray(grey), y[:100]).trajectory_
+    two = cnn.fit(strided, y[:100]).trajectory_
+    assert_frame_equal(one, two, check_exact=True)
+
+
+def test_a_run_that_fails_on_a_worker_is_recorded_here(cluster):
+    X = np.zeros((300, 4))
+    X[::2] += 1.0
+    X[:, 0] = np.nan
+    sweep = TrajectorySweep(
+        LogisticPerceptron(), train_sizes=[20], n_seeds=2, random_state=0
+    )
+    with (
+        joblib.parallel_config("dask"),
+        pytest.raises(ValueError, match="2 runs of 2 failed.*contains NaN"),
+    ):
+        sweep.fit(X, np.arange(300) % 2)
