@@ -36,7 +36,7 @@ WORLDS = {
 def train(alpha, seed, flip_probability=0.0, spectrum_exponent=0.0):
     """Return a fitted perceptron of one sample of one world."""
     n_samples = alpha * N_FEATURES
-    X, y, teacher = make_teacher_student(
+    X, y, _ = make_teacher_student(
         n_samples + N_TEST,
         N_FEATURES,
         spectrum_exponent=spectrum_exponent,
