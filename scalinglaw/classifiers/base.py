@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import inspect
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from skorch import NeuralNetClassifier
 from torch import nn
 
@@ -22,6 +24,7 @@ from .._validation import (
 )
 from ..norms import NORMS
 from .batches import TensorBatches
+from .devices import as_tensor, evaluation_batch_size, resolve_device
 from .preparation import PreparedModule
 from .recorder import NormRecorder
 
@@ -32,53 +35,30 @@ _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
 }
-# Evaluation keeps no gradients: larger batches are faster and fit as well.
-_EVAL_BATCH = 1024
-# Share of a GPU's free memory that the data may take; more of them stream.
-_DEVICE_SHARE = 0.5
 
 
 class RecordingClassifier(ClassifierMixin, BaseEstimator):
     """Base of the classifiers: training, recording, predicting.
 
-    A subclass says what network it trains (`_build`), and names all its parameters
-    in its own constructor, where scikit-learn looks for them.
+    A subclass says what network it trains (`_build`). Its constructor names and stores
+    all parameters, those below too: scikit-learn looks for them there.
     """
 
-    def __init__(
-        self,
-        *,
-        norms: Iterable[str] = ("spectral_complexity",),
-        n_records: int = 50,
-        max_epochs: int = 100,
-        lr: float = 1e-3,
-        batch_size: int = 128,
-        optimizer: Any = "adam",
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        init_scale: float = 1.0,
-        device: str = "auto",
-        bfloat16: bool = False,
-        compile: bool = False,
-        random_state: int | None = None,
-        callbacks: Any = None,
-        verbose: int = 0,
-    ):
-        self.norms = norms
-        self.n_records = n_records
-        self.max_epochs = max_epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.init_scale = init_scale
-        self.device = device
-        self.bfloat16 = bfloat16
-        self.compile = compile
-        self.random_state = random_state
-        self.callbacks = callbacks
-        self.verbose = verbose
+    norms: Iterable[str]
+    n_records: int
+    max_epochs: int
+    lr: float
+    batch_size: int
+    optimizer: Any
+    momentum: float
+    weight_decay: float
+    init_scale: float
+    device: str
+    bfloat16: bool
+    compile: bool
+    random_state: int | None
+    callbacks: Any
+    verbose: int
 
     def fit(self, X: Any, y: Any, eval_set: Any = None) -> RecordingClassifier:
         """Train, and record the trajectory.
@@ -104,32 +84,15 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
             If a parameter or the data are out of range, or training diverges.
         """
         self._check_parameters()
-        X, y = self._check_X_y(X, y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs samples of at least 2 classes, got "
-                f"{len(self.classes_)} class: {self.classes_[0]!r}."
-            )
-        self.device_ = _device(self.device)
+        X, codes = self._check_training_data(X, y)
         held_out = None if eval_set is None else self._check_eval_set(*eval_set)
-        X_train = self._to_device(X)
-        targets = torch.as_tensor(codes, dtype=torch.long, device=X_train.device)
-        # torch.nn draws initial weights from the global generator only.
-        devices = [] if self.device_ == "cpu" else [torch.device(self.device_)]
-        with torch.random.fork_rng(
-            devices=[d for d in devices if d.type == "cuda"],
-            enabled=self.random_state is not None,
-        ):
-            if self.random_state is not None:
-                torch.manual_seed(self.random_state)
-            recorder = NormRecorder(
-                tuple(self.norms), self.n_records, held_out, self.random_state or 0
-            )
-            self.net_ = self._make_net(tuple(X.shape[1:]), recorder)
-            self.net_.fit(X_train, targets)
-        self.module_ = self.net_.module_
-        self.module_ = getattr(self.module_, "_orig_mod", self.module_).core
+        data, targets = self._to_tensors(X, codes)
+        recorder = self._make_recorder(held_out)
+        with self._seeded():
+            core = self._make_core(X.shape[1:])
+            self.net_ = self._make_net(core, recorder, self._draw_batch_seed())
+            self.net_.fit(data, targets)
+        self.module_ = core
         self.trajectory_ = recorder.trajectory_
         recorder.eval_set = None  # or each fitted classifier would keep the test set
         return self
@@ -148,7 +111,8 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
             Softmax of the network's output.
         """
         check_is_fitted(self)
-        return self.net_.predict_proba(self._to_device(self._check_X(X)))
+        data = as_tensor(self._check_X(X), self.device_)
+        return self.net_.predict_proba(data)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the label of each sample.
@@ -171,44 +135,107 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         raise NotImplementedError(f"{type(self).__name__} names no network.")
 
     def _prepare(self, core: nn.Module) -> PreparedModule:
+        """Return the network behind what happens to each batch."""
         return PreparedModule(core, bfloat16=self.bfloat16)
 
-    def _make_net(
-        self, input_shape: tuple[int, ...], recorder: NormRecorder
-    ) -> NeuralNetClassifier:
-        core = self._build(input_shape, len(self.classes_))
+    # The steps of fit, each on its own, for whoever trains several networks at once.
+
+    @contextlib.contextmanager
+    def _seeded(self) -> Iterator[None]:
+        """Let `random_state` rule torch's generators, and leave them as they were.
+
+        torch.nn draws initial weights, dropout and augmentation from the global
+        generators only. Inside come, in this order, `_make_core`, `_draw_batch_seed`
+        and training.
+        """
+        if self.random_state is None:
+            yield
+            return
+        device = torch.device(self.device_)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(self.random_state)
+            yield
+
+    def _make_core(self, input_shape: tuple[int, ...]) -> nn.Module:
+        """Return the network with its initial weights."""
+        core = self._build(tuple(input_shape), len(self.classes_))
         if self.init_scale != 1.0:
             _scale_weights(core, self.init_scale)
-        options: dict[str, Any] = {"optimizer__weight_decay": self.weight_decay}
+        return core
+
+    def _draw_batch_seed(self) -> int | None:
+        """Return the seed of the order of samples; None takes the global generator."""
+        if self.random_state is None:
+            return None
+        return int(torch.randint(2**31 - 1, ()))
+
+    def _make_recorder(
+        self, held_out: tuple[torch.Tensor, torch.Tensor] | None
+    ) -> NormRecorder:
+        return NormRecorder(
+            tuple(self.norms), self.n_records, held_out, self.random_state or 0
+        )
+
+    def _optimizer_settings(self) -> tuple[Any, dict[str, Any]]:
+        """Return the optimiser's class and its arguments besides the learning rate."""
+        if not isinstance(self.optimizer, str):
+            return self.optimizer, self._decay_of(self.optimizer)
+        options = {"weight_decay": self.weight_decay}
         if self.optimizer == "sgd":
-            options["optimizer__momentum"] = self.momentum
-        seed = None
-        if self.random_state is not None:
-            seed = int(torch.randint(2**31 - 1, ()))
+            options["momentum"] = self.momentum
+        return _OPTIMIZERS[self.optimizer], options
+
+    def _decay_of(self, optimizer: Any) -> dict[str, Any]:
+        """Return the weight decay for an optimiser of the user's, if it takes any."""
+        if "weight_decay" in inspect.signature(optimizer).parameters:
+            return {"weight_decay": self.weight_decay}
+        if self.weight_decay:
+            name = getattr(optimizer, "__name__", optimizer)
+            raise ValueError(
+                f"weight_decay must be 0 for the optimizer {name}, which takes none, "
+                f"got {self.weight_decay:g}."
+            )
+        return {}
+
+    def _make_net(
+        self, core: nn.Module, recorder: NormRecorder, batch_seed: int | None
+    ) -> NeuralNetClassifier:
+        """Return the skorch net that trains a network."""
+        optimizer, options = self._optimizer_settings()
         return NeuralNetClassifier(
             self._prepare(core),
             criterion=nn.CrossEntropyLoss,
-            optimizer=_OPTIMIZERS.get(self.optimizer, self.optimizer)
-            if isinstance(self.optimizer, str)
-            else self.optimizer,
+            optimizer=optimizer,
             lr=self.lr,
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
             train_split=None,
             iterator_train=TensorBatches,
             iterator_train__shuffle=True,
-            iterator_train__seed=seed,
+            iterator_train__seed=batch_seed,
             iterator_train__device=self.device_,
             iterator_valid=TensorBatches,
-            iterator_valid__batch_size=_EVAL_BATCH,
+            iterator_valid__batch_size=evaluation_batch_size(self.device_),
             iterator_valid__device=self.device_,
             callbacks=[*(self.callbacks or []), ("recorder", recorder)],
             device=self.device_,
             compile=self.compile,
             classes=np.arange(len(self.classes_)),
             verbose=self.verbose,
-            **options,
+            **{f"optimizer__{name}": value for name, value in options.items()},
         )
+
+    def _check_training_data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return samples and their classes' numbers; learn the labels."""
+        X, y = self._check_X_y(X, y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs samples of at least 2 classes, got "
+                f"{len(self.classes_)} class: {self.classes_[0]!r}."
+            )
+        self.device_ = resolve_device(self.device)
+        return X, codes
 
     def _check_parameters(self) -> None:
         check_choices(self.norms, "norms", NORMS)
@@ -231,7 +258,7 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         return validate_data(self, X, dtype=_dtypes(X), allow_nd=True, reset=False)
 
     def _check_eval_set(self, X: Any, y: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        X, y = self._check_X(X), np.asarray(y)
+        X, y = self._check_X(X), column_or_1d(y)
         if len(X) != len(y):
             raise ValueError(
                 f"eval_set must hold as many labels as samples, got {len(y)} for "
@@ -243,43 +270,19 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
                 f"eval_set has the label {unknown.tolist()[0]!r}, which y has not: the "
                 "test error would count a class that could not be learned."
             )
-        data = self._to_device(X)
-        codes = np.searchsorted(self.classes_, y)
-        return data, torch.as_tensor(codes, dtype=torch.long, device=data.device)
+        return self._to_tensors(X, np.searchsorted(self.classes_, y))
 
-    def _to_device(self, X: np.ndarray) -> torch.Tensor:
-        """Return data as a tensor: on the device if it has room, else on the CPU."""
-        # By way of a flat array: numpy leaves the stride of an axis of length one
-        # (the channel of grey images) to chance, and torch chooses its convolution,
-        # hence the last bits, by strides.
-        flat = torch.from_numpy(np.ascontiguousarray(X).reshape(-1))
-        tensor = flat.view(X.shape)
-        if self.device_.startswith("cuda"):
-            free, _ = torch.cuda.mem_get_info(self.device_)
-            if X.nbytes > _DEVICE_SHARE * free:
-                return tensor.pin_memory()
-        return tensor.to(self.device_)
+    def _to_tensors(
+        self, X: np.ndarray, codes: np.ndarray
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return samples and targets as tensors, on the device if it has room."""
+        data = as_tensor(X, self.device_)
+        return data, torch.as_tensor(codes, dtype=torch.long, device=data.device)
 
 
 def _dtypes(X: Any) -> list[type]:
     """Return the types that data may keep: bytes stay bytes, the rest is float32."""
     return [np.float32, np.uint8] if getattr(X, "ndim", 2) > 2 else [np.float32]
-
-
-def _device(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            f'device must be "auto" or a torch device, got {device!r}.'
-        ) from error
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(
-            f'device={device!r}, but torch sees no GPU. Use device="auto".'
-        )
-    return device
 
 
 def _scale_weights(module: nn.Module, factor: float) -> None:

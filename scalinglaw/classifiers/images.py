@@ -25,21 +25,10 @@ class ImageClassifier(RecordingClassifier):
     are taken as they are.
     """
 
-    def __init__(
-        self,
-        *,
-        image_shape: tuple[int, ...] | None = None,
-        normalization: tuple[Iterable[float], Iterable[float]] | None = None,
-        augment: bool = False,
-        channels_last: bool = False,
-        **training: Any,
-    ):
-        # sklearn reads the parameters of the subclasses, which name all of them.
-        super().__init__(**training)
-        self.image_shape = image_shape
-        self.normalization = normalization
-        self.augment = augment
-        self.channels_last = channels_last
+    image_shape: tuple[int, ...] | None
+    normalization: tuple[Iterable[float], Iterable[float]] | None
+    augment: bool
+    channels_last: bool
 
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> ImageClassifier:

@@ -138,24 +138,22 @@ class TrajectoryClassifier(RecordingClassifier):
         callbacks: Any = None,
         verbose: int = 0,
     ):
-        super().__init__(
-            norms=norms,
-            n_records=n_records,
-            max_epochs=max_epochs,
-            lr=lr,
-            batch_size=batch_size,
-            optimizer=optimizer,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            init_scale=init_scale,
-            device=device,
-            bfloat16=bfloat16,
-            compile=compile,
-            random_state=random_state,
-            callbacks=callbacks,
-            verbose=verbose,
-        )
         self.module = module
+        self.norms = norms
+        self.n_records = n_records
+        self.max_epochs = max_epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.init_scale = init_scale
+        self.device = device
+        self.bfloat16 = bfloat16
+        self.compile = compile
+        self.random_state = random_state
+        self.callbacks = callbacks
+        self.verbose = verbose
 
     def _build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
         """Return a copy of the network, or a new one for the data."""
