@@ -21,6 +21,7 @@ __all__ = [
     "check_number",
     "check_option",
     "check_positive",
+    "check_range",
     "check_same_length",
     "check_seed",
     "check_split",
@@ -139,6 +140,27 @@ def check_positive(values: Any, name: str) -> np.ndarray:
             f"{name} must be positive and finite, got {name}[{first}]="
             f"{array[first]:g} ({bad.sum()} of {array.size} values). "
             "A logarithm is taken: drop these values or say why they are there."
+        )
+    return array
+
+
+def check_range(values: Any, name: str, low: float, high: float) -> np.ndarray:
+    """Return `values` as a float array of any shape, all from `low` to `high`.
+
+    Raises
+    ------
+    ValueError
+        If a value lies outside, or is not a number. With a `low` of 0 and an
+        infinite `high`, what is asked for is positive and finite.
+    """
+    array = np.asarray(values, dtype=float)
+    inside = (array >= low) & (array <= high) & (array > 0) & np.isfinite(array)
+    if not inside.all():
+        bounded = f"from {low:g} to {high:g}"
+        need = bounded if np.isfinite(high) else "positive and finite"
+        raise ValueError(
+            f"{name} must be {need}, got {array[~inside].flat[0]:g} "
+            f"({(~inside).sum()} of {array.size} values)."
         )
     return array
 
