@@ -66,7 +66,8 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, ...)
-            Samples.
+            Samples. Bytes of more than two dimensions, such as images, stay bytes and
+            are divided by 255 batch by batch; all else becomes single precision.
         y : array-like of shape (n_samples,)
             Labels of any type.
         eval_set : tuple (X_test, y_test), optional
@@ -246,7 +247,8 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         check_number(self.init_scale, "init_scale", minimum=0.0)
         check_number(self.weight_decay, "weight_decay", minimum=0.0, strict=False)
         check_seed(self.random_state)
-        if isinstance(self.optimizer, str):
+        check_number(self.momentum, "momentum", minimum=0.0, strict=False)
+        if not callable(self.optimizer):
             check_option(self.optimizer, "optimizer", tuple(_OPTIMIZERS))
 
     def _check_X_y(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -275,9 +277,9 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
     def _to_tensors(
         self, X: np.ndarray, codes: np.ndarray
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return samples and targets as tensors, on the device if it has room."""
-        data = as_tensor(X, self.device_)
-        return data, torch.as_tensor(codes, dtype=torch.long, device=data.device)
+        """Return samples, on the device if it has room, and targets, on it."""
+        targets = torch.as_tensor(codes, dtype=torch.long, device=self.device_)
+        return as_tensor(X, self.device_), targets
 
 
 def _dtypes(X: Any) -> list[type]:
@@ -286,7 +288,7 @@ def _dtypes(X: Any) -> list[type]:
 
 
 def _scale_weights(module: nn.Module, factor: float) -> None:
-    """Multiply the initial weights of all layers; normalisation layers keep theirs."""
+    """Multiply all matrices, kernels and tables; biases and normalisation stay."""
     for parameter in module.parameters():
         if parameter.dim() > 1:
             parameter.data.mul_(factor)

@@ -8,22 +8,49 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["TensorBatches"]
+from .streaming import stream
+
+__all__ = ["TensorBatches", "batch_sizes"]
+
+
+def batch_sizes(n_samples: int, batch_size: int) -> list[int]:
+    """Return the sizes of the batches of one pass.
+
+    The last batch takes what is left. A single sample that is left joins the batch
+    before it: batch normalisation cannot be trained on one.
+
+    Parameters
+    ----------
+    n_samples, batch_size : int
+        At least 1.
+
+    Returns
+    -------
+    list of int
+        Summing up to `n_samples`.
+    """
+    n_full, rest = divmod(n_samples, batch_size)
+    sizes = [batch_size] * n_full
+    if rest == 1 and n_full:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    return sizes
 
 
 class TensorBatches:
     """Iterator for skorch over a data set that holds whole tensors.
 
     Pass it as ``iterator_train`` and ``iterator_valid`` of a skorch net. Tensors that
-    lie on the net's device are sliced there; others are moved batch by batch, so that
-    data larger than the device's memory stream.
+    lie on the net's device are sliced there; others are sent to it in chunks of many
+    batches, so that data larger than the device's memory stream.
 
     Parameters
     ----------
     dataset : skorch.dataset.Dataset
         Its ``X`` is a tensor, its ``y`` a tensor or None.
     batch_size : int, default=128
-        Samples in a batch; the last one may be smaller.
+        Samples in a batch; see `batch_sizes` for the last one.
     shuffle : bool, default=False
         Whether each pass has an order of its own.
     seed : int or None, default=None
@@ -43,31 +70,33 @@ class TensorBatches:
         self.X: Tensor = dataset.X
         y = dataset.y
         self.y: Tensor = torch.zeros(len(self.X), dtype=torch.long) if y is None else y
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.device = device
+        self.device = torch.device(device)
+        self._sizes = batch_sizes(len(self.X), batch_size)
+        self._shuffle = shuffle
         self._generator: torch.Generator | None = None
         if shuffle and seed is not None:
             self._generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
         """Return the number of batches."""
-        return -(-len(self.X) // self.batch_size)
+        return len(self._sizes)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches of samples and labels."""
-        n = len(self.X)
-        if not self.shuffle:
-            for start in range(0, n, self.batch_size):
-                stop = start + self.batch_size
-                yield self._on_device(self.X[start:stop], self.y[start:stop])
-            return
-        order = torch.randperm(n, generator=self._generator).to(self.X.device)
-        labels = self.y.to(self.X.device)
-        for rows in order.split(self.batch_size):
-            yield self._on_device(self.X[rows], labels[rows])
+        # Labels are small: they are on the device, in the order of the pass.
+        y = self.y.to(self.device)
+        order = None
+        if self._shuffle:
+            order = torch.randperm(len(self.X), generator=self._generator)
+            y = y[order.to(self.device)]
+        yield from zip(self._samples(order), y.split(self._sizes), strict=True)
 
-    def _on_device(self, X: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        # Does nothing where the tensors are there already.
-        X = X.to(self.device, non_blocking=True)
-        return X, y.to(self.device, non_blocking=True)
+    def _samples(self, order: Tensor | None) -> Iterator[Tensor]:
+        if self.X.device.type != self.device.type:
+            rows = torch.arange(len(self.X)) if order is None else order
+            yield from stream(self.X, rows, self._sizes, self.device)
+        elif order is None:
+            yield from self.X.split(self._sizes)
+        else:
+            for rows in order.to(self.device).split(self._sizes):
+                yield self.X.index_select(0, rows)

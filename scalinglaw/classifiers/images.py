@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
@@ -12,9 +12,13 @@ from torch import nn
 
 from .base import RecordingClassifier
 from .preparation import PreparedModule
-from .presets import preset
+from .presets import PRESETS, preset
 
 __all__ = ["ImageClassifier"]
+
+_Images = TypeVar("_Images", bound="ImageClassifier")
+# What images may stay; all else becomes float32.
+_DTYPES = [np.float32, np.uint8]
 
 
 class ImageClassifier(RecordingClassifier):
@@ -31,7 +35,7 @@ class ImageClassifier(RecordingClassifier):
     channels_last: bool
 
     @classmethod
-    def from_preset(cls, name: str, **changes: Any) -> ImageClassifier:
+    def from_preset(cls: type[_Images], name: str, **changes: Any) -> _Images:
         """Return the classifier with the paper's settings for a data set.
 
         Parameters
@@ -46,24 +50,33 @@ class ImageClassifier(RecordingClassifier):
         classifier
             Not fitted.
         """
-        return cls(**(preset(cls.__name__, name) | changes))
+        # A subclass of the user's has the settings of the class that it extends.
+        known = next(base for base in cls.__mro__ if base.__name__ in PRESETS)
+        return cls(**(preset(known.__name__, name) | changes))
 
     def _check_X_y(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        X, y = check_X_y(X, y, dtype=_dtypes(X), allow_nd=True)
+        X, y = check_X_y(X, y, dtype=_DTYPES, allow_nd=True)
         check_classification_targets(y)
+        self.n_features_in_ = X.shape[1]
         X = self._as_images(X)
         self.image_shape_ = X.shape[1:]
-        self.n_features_in_ = X.shape[1]
         return X, y
 
     def _check_X(self, X: Any) -> np.ndarray:
-        X = self._as_images(check_array(X, dtype=_dtypes(X), allow_nd=True))
+        X = self._as_images(check_array(X, dtype=_DTYPES, allow_nd=True))
         if X.shape[1:] != self.image_shape_:
             raise ValueError(
                 f"X must hold images of shape {self.image_shape_}, as in fit, got "
                 f"{X.shape[1:]}."
             )
         return X
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn what X may be."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = self.image_shape is not None
+        tags.input_tags.three_d_array = True
+        return tags
 
     def _as_images(self, X: np.ndarray) -> np.ndarray:
         """Return X as (n, channels, height, width)."""
@@ -104,7 +117,3 @@ class ImageClassifier(RecordingClassifier):
         return PreparedModule(
             core, mean, std, self.augment, self.channels_last, self.bfloat16
         )
-
-
-def _dtypes(X: Any) -> list[type]:
-    return [np.float32, np.uint8]

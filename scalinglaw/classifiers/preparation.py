@@ -69,7 +69,7 @@ class PreparedModule(nn.Module):
         """
         if self.augment and self.training:
             X = shift_and_mirror(X)
-        X = X.float() / 255 if X.dtype == torch.uint8 and X.dim() == 4 else X.float()
+        X = X.float() / 255 if X.dtype == torch.uint8 else X.float()
         if self.standardise:
             X = (X - self.mean) / self.std
         if self.channels_last and X.dim() == 4:

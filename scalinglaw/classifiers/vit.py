@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import nn
 from torchvision.models import VisionTransformer
 
@@ -21,6 +22,7 @@ def vision_transformer(
     depth: int = 6,
     width: int = 192,
     n_heads: int = 4,
+    mlp_width: int | None = None,
 ) -> nn.Module:
     """Return torchvision's vision transformer with Xavier-uniform linear layers.
 
@@ -36,8 +38,9 @@ def vision_transformer(
     patch_size : int
         Pixels along a patch.
     depth, width, n_heads : int
-        Encoder layers, their width, and attention heads; the hidden layers are twice
-        as wide.
+        Encoder layers, width of the tokens, and attention heads.
+    mlp_width : int or None
+        Width of the hidden layers; None is twice `width`.
 
     Returns
     -------
@@ -63,17 +66,38 @@ def vision_transformer(
         num_layers=depth,
         num_heads=n_heads,
         hidden_dim=width,
-        mlp_dim=2 * width,
+        mlp_dim=mlp_width or 2 * width,
         num_classes=n_classes,
     )
     if channels != 3:
         network.conv_proj = nn.Conv2d(channels, width, patch_size, patch_size)
+    start_xavier_uniform(network)
+    return network
+
+
+@torch.no_grad()
+def start_xavier_uniform(network: VisionTransformer) -> None:
+    """Give all linear maps of a vision transformer Xavier-uniform initial weights.
+
+    Query, key and value are matrices of their own, though torch stacks them; so is
+    the projection of the patches, a convolution without overlap.
+
+    Parameters
+    ----------
+    network : VisionTransformer
+        Changed in place; biases of these maps become zero.
+    """
     for part in network.modules():
-        if isinstance(part, nn.Linear):
-            nn.init.xavier_uniform_(part.weight)
+        if isinstance(part, nn.MultiheadAttention):
+            matrices = list(part.in_proj_weight.chunk(3))
+        elif isinstance(part, nn.Linear | nn.Conv2d):
+            matrices = [part.weight.flatten(1)]
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
-    return network
+        else:
+            continue
+        for matrix in matrices:
+            nn.init.xavier_uniform_(matrix)
 
 
 class ViTClassifier(ImageClassifier):
@@ -92,6 +116,8 @@ class ViTClassifier(ImageClassifier):
         Width of the tokens.
     n_heads : int, default=4
         Attention heads; must divide the width.
+    mlp_width : int or None, default=None
+        Width of the encoder's hidden layers; None is twice `width`.
     image_shape : tuple of int or None, default=None
         (channels, height, width) or (height, width) of images that come flat.
     normalization : tuple (mean, std) or None, default=None
@@ -138,6 +164,7 @@ class ViTClassifier(ImageClassifier):
         depth: int = 6,
         width: int = 192,
         n_heads: int = 4,
+        mlp_width: int | None = None,
         image_shape: tuple[int, ...] | None = None,
         normalization: tuple[Iterable[float], Iterable[float]] | None = None,
         augment: bool = False,
@@ -162,6 +189,7 @@ class ViTClassifier(ImageClassifier):
         self.depth = depth
         self.width = width
         self.n_heads = n_heads
+        self.mlp_width = mlp_width
         self.image_shape = image_shape
         self.normalization = normalization
         self.augment = augment
@@ -185,6 +213,8 @@ class ViTClassifier(ImageClassifier):
     def _build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
         for name in ("patch_size", "depth", "width", "n_heads"):
             check_integer(getattr(self, name), name)
+        if self.mlp_width is not None:
+            check_integer(self.mlp_width, "mlp_width")
         channels, height, width = input_shape
         return vision_transformer(
             (channels, height, width),
@@ -193,4 +223,5 @@ class ViTClassifier(ImageClassifier):
             self.depth,
             self.width,
             self.n_heads,
+            self.mlp_width,
         )
