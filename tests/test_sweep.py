@@ -2,6 +2,7 @@
 
 import json
 import os
+import textwrap
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from scalinglaw import (
 from scalinglaw.datasets import load_images
 from scalinglaw.exceptions import RunFailedWarning, TrajectoryWarning
 from scalinglaw.sweep import read_cache
+from scalinglaw.sweep.fingerprint import fingerprint
 from scalinglaw.sweep.subsets import nested_order
 
 
@@ -116,9 +118,9 @@ def test_a_pipeline_goes_from_data_to_exponents():
         ScalingLawEstimator("rms", window=(0.05, 0.5)),
     )
     pipeline.set_params(trajectorysweep__estimator__n_records=40)
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="gamma|window|optim"):
         clone(pipeline).fit(X, y, trajectorysweep__teacher=teacher)
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="gamma|window|optim"):
         law = pipeline.fit(X, y, trajectorysweep__teacher=teacher)[-1]
     assert law.gamma_measured_.estimate == pytest.approx(1.0, abs=0.15)
 
@@ -207,7 +209,7 @@ def test_a_full_disk_is_a_clear_error_and_keeps_what_is_done(
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", full_after_five)
-    with pytest.raises(OSError, match="could not take a finished run .No space left"):
+    with pytest.raises(OSError, match=r"could not take a finished run .No space left"):
         _sweep(cache_dir=tmp_path).fit(*blobs)
     monkeypatch.undo()
     assert not list(tmp_path.rglob("*.part"))
@@ -263,3 +265,52 @@ def test_progress_is_silent_or_a_few_lines(blobs, capfd):
     out, err = capfd.readouterr()
     assert out == ""
     assert "sweep: 6/6 runs; lowest test error 20: 0.050, 80: 0.013" in err
+
+
+def _code(text, name):
+    """Return what `name` is after running the text, as another file would have it."""
+    space = {"__name__": "notebook"}
+    exec(textwrap.dedent(text), space)
+    return space[name]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "WIDTH = 9\ndef half(n): return n // 2\ndef build(n): return half(n) + WIDTH",
+        "WIDTH = 8\ndef half(n): return n / 2\ndef build(n): return half(n) + WIDTH",
+        "WIDTH = 8\ndef half(n): return n // 2\ndef build(n): return half(n) - WIDTH",
+    ],
+    ids=["constant", "helper", "body"],
+)
+def test_code_counts_with_the_helpers_and_constants_that_it_names(other):
+    one = "WIDTH = 8\ndef half(n): return n // 2\ndef build(n): return half(n) + WIDTH"
+    assert fingerprint(_code(one, "build")) == fingerprint(_code(one, "build"))
+    assert fingerprint(_code(one, "build")) != fingerprint(_code(other, "build"))
+
+
+def test_code_that_names_itself_has_a_fingerprint():
+    text = """
+        def outer(n):
+            def inner(k):
+                return inner(k - 1) if k else outer
+            return inner
+        made = outer(1)
+    """
+    assert fingerprint(_code(text, "made")) == fingerprint(_code(text, "made"))
+
+
+def test_a_callback_counts_by_its_code_and_settings():
+    text = """
+        from skorch.callbacks import Callback
+        class Early(Callback):
+            def __init__(self, at=3): self.at = at
+            def on_epoch_end(self, net, **kwargs): {body}
+        made = Early({at})
+    """
+    prints = {
+        fingerprint(_code(text.format(body=body, at=at), "made"))
+        for body in ("print(self.at)", "print(-self.at)")
+        for at in (3, 4)
+    }
+    assert len(prints) == 4

@@ -90,14 +90,17 @@ def _sweep(**changes):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks to save ten imports")
 def test_ten_kills_cost_no_finished_run_and_change_no_bit(tmp_path):
-    # 80 runs of 15 ms at least: ten delays of 0.1 s at most cannot reach the end.
+    # Each process dies at a random moment soon after it has finished 4 more runs, or
+    # before it could: 40 of 80 at most, so that none reaches the end.
     _run(
         """
         os.makedirs(folder + "/cache")
         rng = np.random.default_rng(0)
-        for delay in rng.uniform(0.01, 0.1, 10):
+        for wanted, delay in zip(rng.permutation(10) % 5, rng.uniform(0, 0.01, 10)):
             before = finished()
             pid = child()
+            while len(finished()) < len(before) + wanted:
+                time.sleep(0.001)
             time.sleep(delay)
             os.kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)

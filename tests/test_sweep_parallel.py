@@ -97,6 +97,6 @@ def test_a_run_that_fails_on_a_worker_is_recorded_here(cluster):
     )
     with (
         joblib.parallel_config("dask"),
-        pytest.raises(ValueError, match="2 runs of 2 failed.*contains NaN"),
+        pytest.raises(ValueError, match=r"2 runs of 2 failed.*contains NaN"),
     ):
         sweep.fit(X, np.arange(300) % 2)

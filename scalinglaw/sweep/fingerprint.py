@@ -1,8 +1,8 @@
 """A digest of everything that determines a run.
 
 ``joblib.hash`` pickles functions and classes by name, so that a module edited
-between two sweeps would look unchanged. Here code counts by its source, and
-tensors by their values.
+between two sweeps would look unchanged. Here code counts by its source, with the
+constants, functions and classes that it names, and tensors by their values.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -22,8 +23,16 @@ from sklearn.base import BaseEstimator
 __all__ = ["fingerprint", "library_versions", "plain"]
 
 # Their versions are part of every key, their sources need not be.
-_LIBRARIES = ("scalinglaw", "numpy", "scipy", "scikit-learn", "torch", "skorch")
-_VERSIONED = {"scalinglaw", "numpy", "scipy", "sklearn", "torch", "skorch", "builtins"}
+_LIBRARIES = (
+    "scalinglaw",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "torch",
+    "torchvision",
+    "skorch",
+)
+_VERSIONED = {*_LIBRARIES, "sklearn", "builtins"}
 # What an estimator prints or where it computes in parallel moves no number.
 _SILENT = {"verbose", "n_jobs"}
 
@@ -47,7 +56,8 @@ def fingerprint(value: Any) -> str:
     value : object
         Numbers, strings, arrays, tensors, data frames, containers of them,
         estimators, torch modules, classes and functions. Code enters by its
-        source; what a function reads from outside itself does not enter.
+        source, and so do the functions, classes and immutable constants that it
+        names at the top of its file; what it reads from files does not.
 
     Returns
     -------
@@ -59,9 +69,18 @@ def fingerprint(value: Any) -> str:
     TypeError
         If a part of `value` can be neither taken apart nor pickled.
     """
-    digest = hashlib.blake2b(digest_size=16)
+    digest = _Digest()
     _feed(digest, value)
     return digest.hexdigest()
+
+
+class _Digest:
+    """A hash, and the code that has entered it, which may name itself."""
+
+    def __init__(self) -> None:
+        hashed = hashlib.blake2b(digest_size=16)
+        self.update, self.hexdigest = hashed.update, hashed.hexdigest
+        self.seen: set[Any] = set()
 
 
 def plain(value: Any) -> Any:
@@ -82,7 +101,7 @@ def plain(value: Any) -> Any:
     return repr(value)[:500]
 
 
-def _feed(digest: Any, value: Any) -> None:
+def _feed(digest: _Digest, value: Any) -> None:
     """Add `value` to `digest`, each kind under a tag of its own."""
     if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
         _tag(digest, type(value).__name__, repr(value))
@@ -106,7 +125,8 @@ def _feed(digest: Any, value: Any) -> None:
         for name in sorted(value, key=repr):
             _feed(digest, name)
             _feed(digest, value[name])
-    elif isinstance(value, BaseEstimator):
+    elif not isinstance(value, type) and hasattr(value, "get_params"):
+        # Estimators, and skorch's nets and callbacks.
         _feed(digest, type(value))
         params = value.get_params(deep=False)
         _feed(digest, {k: v for k, v in params.items() if k not in _SILENT})
@@ -118,16 +138,18 @@ def _feed(digest: Any, value: Any) -> None:
     elif isinstance(value, types.MethodType):
         _feed(digest, [value.__func__, value.__self__])
     elif isinstance(value, types.FunctionType):
+        known = value in digest.seen
         _feed_code(digest, value)
-        cells = value.__closure__ or ()
-        _feed(digest, [value.__defaults__, value.__kwdefaults__])
-        _feed(digest, [cell.cell_contents for cell in cells])
+        if not known:
+            _feed(digest, [value.__defaults__, value.__kwdefaults__])
+            _feed(digest, [_contents(cell) for cell in value.__closure__ or ()])
     elif hasattr(value, "detach") and hasattr(value, "cpu"):
         _feed_tensor(digest, value)
     elif hasattr(value, "state_dict") and hasattr(value, "named_modules"):
         # The text of a module shows its sizes and options, but not its code.
         _feed(digest, [repr(value), dict(value.state_dict())])
-        _feed(digest, sorted({_source(type(part)) for part in value.modules()}))
+        parts = {_name(type(part)): type(part) for part in value.modules()}
+        _feed(digest, [parts[name] for name in sorted(parts)])
     elif hasattr(value, "to_numpy") and hasattr(value, "columns"):
         _feed(
             digest,
@@ -137,13 +159,68 @@ def _feed(digest: Any, value: Any) -> None:
         _feed_pickle(digest, value)
 
 
-def _feed_code(digest: Any, value: Any) -> None:
+def _feed_code(digest: _Digest, value: Any) -> None:
     _tag(digest, "code", _name(value))
-    if value.__module__.partition(".")[0] not in _VERSIONED:
-        _tag(digest, "source", _source(value))
+    if value.__module__.partition(".")[0] in _VERSIONED or value in digest.seen:
+        return
+    digest.seen.add(value)
+    _tag(digest, "source", _source(value))
+    if _is_own(value):
+        for name, used in sorted(_named_by(value).items()):
+            _feed(digest, [name, used])
 
 
-def _feed_tensor(digest: Any, value: Any) -> None:
+def _is_own(value: Any) -> bool:
+    """Whether code is the user's, rather than Python's or an installed library's."""
+    module = value.__module__.partition(".")[0]
+    if module in sys.stdlib_module_names and module != "__main__":
+        return False
+    file = getattr(sys.modules.get(value.__module__), "__file__", None) or ""
+    return "site-packages" not in file and "dist-packages" not in file
+
+
+def _named_by(value: Any) -> dict[str, Any]:
+    """Return the constants, functions and classes that code names as globals.
+
+    Containers that can change are left out: a list that code appends to is no
+    constant, and would make every run look new.
+    """
+    kinds = (int, float, complex, str, bytes, tuple, frozenset, type)
+    found = {}
+    for function in _functions(value):
+        for name in _names(function.__code__):
+            used = function.__globals__.get(name)
+            if isinstance(used, (*kinds, types.FunctionType)):
+                found[name] = used
+    return found
+
+
+def _functions(value: Any) -> Iterator[types.FunctionType]:
+    if isinstance(value, types.FunctionType):
+        yield value
+        return
+    for entry in vars(value).values():
+        # Behind staticmethod and classmethod, and behind property.
+        entry = getattr(entry, "__func__", getattr(entry, "fget", entry))
+        if isinstance(entry, types.FunctionType):
+            yield entry
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+def _contents(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled yet
+        return None
+
+
+def _feed_tensor(digest: _Digest, value: Any) -> None:
     values = value.detach().cpu()
     _tag(digest, "tensor", str(values.dtype))
     # numpy lacks torch's half-precision types; float32 holds their values.
@@ -153,7 +230,9 @@ def _feed_tensor(digest: Any, value: Any) -> None:
     _feed(digest, exact.numpy())
 
 
-def _feed_pickle(digest: Any, value: Any) -> None:
+def _feed_pickle(digest: _Digest, value: Any) -> None:
+    # A pickle names its class, as for a callback, but does not hold its code.
+    _feed(digest, type(value))
     try:
         _tag(digest, "pickle", f"{_name(type(value))}{joblib.hash(value)}")
     except Exception as error:
@@ -164,7 +243,7 @@ def _feed_pickle(digest: Any, value: Any) -> None:
         ) from error
 
 
-def _tag(digest: Any, kind: str, text: str) -> None:
+def _tag(digest: _Digest, kind: str, text: str) -> None:
     # The length keeps ("ab", "c") and ("a", "bc") apart.
     digest.update(f"{kind}:{len(text)}:{text};".encode())
 
@@ -178,7 +257,16 @@ def _source(value: Any) -> str:
     try:
         return _name(value) + inspect.getsource(value)
     except (OSError, TypeError):
-        code = getattr(value, "__code__", None)
-        return _name(value) + (
-            code.co_code.hex() + repr(code.co_consts) if code else ""
+        return _name(value) + "".join(
+            f"{function.__name__}{_bytecode(function.__code__)}"
+            for function in _functions(value)
         )
+
+
+def _bytecode(code: types.CodeType) -> str:
+    # The text of a nested code object would hold its address.
+    constants = [
+        _bytecode(entry) if isinstance(entry, types.CodeType) else repr(entry)
+        for entry in code.co_consts
+    ]
+    return f"{code.co_code.hex()}{code.co_names}{constants}"
