@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from .._validation import check_integer, check_number, check_option, check_seed
 from ..trajectories import check_trajectories
 from .descent import gradient_descent
-from .flow import LOSSES, FlowPath, norm_flow
+from .flow import FlowPath, norm_flow
+from .losses import LOSSES
 
 __all__ = ["LogisticPerceptron"]
 

@@ -1,8 +1,8 @@
 r"""Gradient flow of a perceptron with its norm, not time, as the clock.
 
 Gradient flow :math:`\dot w = g(w)` needs a time that grows like :math:`e^\lambda` to
-reach a norm
-:math:`\lambda`. Along the same path the direction :math:`n = w/\|w\|` obeys
+reach a norm :math:`\lambda`. Along the same path the direction
+:math:`n = w/\|w\|` obeys
 
 .. math::
 
@@ -12,7 +12,8 @@ reach a norm
 in which the scale of :math:`g` cancels: the weights :math:`p` are divided by their
 largest, so that nothing underflows. The equation is stiff, with rates of the order of
 :math:`\lambda`; an implicit solver with the exact Jacobian takes steps that do not
-shrink.
+shrink. At large norms few samples have a weight that matters, and only these are summed
+(:mod:`~scalinglaw.perceptron.screening`).
 
 References
 ----------
@@ -21,63 +22,26 @@ D'Amico, Bocchi and Negri (2025), arXiv:2505.13230, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.integrate import solve_ivp
-from scipy.special import expit, log_expit
 
-__all__ = ["LOSSES", "FlowPath", "Loss", "hebb_direction", "norm_flow"]
+from .losses import LOSSES, Loss
+from .screening import ScreenedSamples
+
+__all__ = ["FlowPath", "NormFlow", "hebb_direction", "norm_flow"]
 
 # Below this share of the margins' absolute sum, w.g is a cancellation: the norm has
 # stopped growing.
 _STALL = 1e-7
-_RTOL, _ATOL = 1e-7, 1e-9
-# Samples with a smaller relative weight do not move the Jacobian.
-_NEGLIGIBLE = 1e-14
-
-
-@dataclass(frozen=True)
-class Loss:
-    """What the flow needs of a loss.
-
-    Parameters
-    ----------
-    weights : callable
-        Of the margins, the weights p of the gradient up to a common factor.
-    slopes : callable
-        Of the margins, the derivative of p, up to the same factor.
-    mean : callable
-        Of the margins, the mean loss in nats.
-    """
-
-    weights: Callable[[np.ndarray], np.ndarray]
-    slopes: Callable[[np.ndarray], np.ndarray]
-    mean: Callable[[np.ndarray], float]
-
-
-def _logistic_weights(margin: np.ndarray) -> np.ndarray:
-    log_weight = log_expit(-2 * margin)
-    return np.exp(log_weight - log_weight.max())
-
-
-def _logistic_slopes(margin: np.ndarray) -> np.ndarray:
-    return -2 * expit(2 * margin) * _logistic_weights(margin)
-
-
-LOSSES: dict[str, Loss] = {
-    "logistic": Loss(
-        _logistic_weights,
-        _logistic_slopes,
-        lambda margin: float(np.mean(-log_expit(2 * margin))),
-    ),
-    "square": Loss(
-        lambda margin: 1.0 - margin,
-        lambda margin: np.full_like(margin, -1.0),
-        lambda margin: float(np.mean((1.0 - margin) ** 2) / 2),
-    ),
-}
+# The test error then has a relative error of the order of 1e-5.
+_RTOL, _ATOL = 1e-5, 1e-7
+# Samples of a smaller relative weight are left out of the Jacobian, which steers the
+# implicit solver and does not enter the path.
+_NEGLIGIBLE = 1e-8
+# Rows of a block of the Jacobian's sum: bounds the memory of the weighted copy.
+_BLOCK = 2048
 
 
 @dataclass(frozen=True)
@@ -127,6 +91,90 @@ def hebb_direction(signed: np.ndarray) -> np.ndarray:
     return total / length
 
 
+class NormFlow:
+    r"""The flow's equation, :math:`dn/d\log\lambda = g/(n \cdot g) - n`.
+
+    Parameters
+    ----------
+    signed : array of shape (n_samples, n_features)
+        Inputs times labels -1 and 1.
+    loss : Loss
+        Which loss.
+    """
+
+    def __init__(self, signed: np.ndarray, loss: Loss):
+        self.loss = loss
+        self.samples = ScreenedSamples(signed, screen=loss.decays)
+
+    def velocity(self, log_norm: float, n: np.ndarray) -> np.ndarray:
+        r"""Return the derivative of the direction.
+
+        Parameters
+        ----------
+        log_norm : float
+            :math:`\log\lambda`.
+        n : array of shape (n_features,)
+            The direction.
+
+        Returns
+        -------
+        array of shape (n_features,)
+            Orthogonal to n at unit length.
+        """
+        _, _, g = self._pull(log_norm, n)
+        return g / (n @ g) - n
+
+    def jacobian(self, log_norm: float, n: np.ndarray) -> np.ndarray:
+        r"""Return the derivatives of the velocity, as a matrix.
+
+        Parameters
+        ----------
+        log_norm : float
+            :math:`\log\lambda`.
+        n : array of shape (n_features,)
+            The direction.
+
+        Returns
+        -------
+        array of shape (n_features, n_features)
+            By the direction's components along the second axis.
+        """
+        part, margin, g = self._pull(log_norm, n)
+        turn = -np.exp(log_norm) * _weighted_gram(part, -self.loss.slopes(margin))
+        growth = n @ g
+        result = turn / growth - np.outer(g, g + turn @ n) / growth**2
+        result[np.diag_indices_from(result)] -= 1.0
+        return result
+
+    def steadiness(self, log_norm: float, n: np.ndarray) -> float:
+        r"""Return w.g over the sum of its terms' absolute values.
+
+        Parameters
+        ----------
+        log_norm : float
+            :math:`\log\lambda`.
+        n : array of shape (n_features,)
+            The direction.
+
+        Returns
+        -------
+        float
+            1 where all margins are positive, 0 where the norm stops growing.
+        """
+        _, margin, _ = self._pull(log_norm, n)
+        pull = self.loss.weights(margin) * margin
+        return float(pull.sum() / np.abs(pull).sum())
+
+    def _pull(
+        self, log_norm: float, n: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the samples that matter, their margins, and g."""
+        norm = float(np.exp(log_norm))
+        part = self.samples.at(norm, n)
+        margin = norm * (part @ n)
+        return part, margin, self.loss.weights(margin) @ part
+
+
 def norm_flow(
     signed: np.ndarray,
     norms: np.ndarray,
@@ -154,49 +202,39 @@ def norm_flow(
     FlowPath
         Fewer records than `norms` where the norm stops growing before the last.
     """
-    functions = LOSSES[loss]
-    n_features = signed.shape[1]
-
-    def gradient(log_norm: float, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        margin = np.exp(log_norm) * (signed @ n)
-        return margin, signed.T @ functions.weights(margin)
-
-    def velocity(log_norm: float, n: np.ndarray) -> np.ndarray:
-        _, g = gradient(log_norm, n)
-        return g / (n @ g) - n
-
-    def jacobian(log_norm: float, n: np.ndarray) -> np.ndarray:
-        margin, g = gradient(log_norm, n)
-        slopes = functions.slopes(margin)
-        heavy = np.abs(slopes) > _NEGLIGIBLE * np.abs(slopes).max()
-        part = signed[heavy]
-        turn = np.exp(log_norm) * (part.T @ (slopes[heavy, None] * part))
-        growth = n @ g
-        result = turn / growth - np.outer(g, g + turn @ n) / growth**2
-        result[np.diag_indices(n_features)] -= 1.0
-        return result
+    flow = NormFlow(signed, LOSSES[loss])
 
     def stalled(log_norm: float, n: np.ndarray) -> float:
-        margin, _ = gradient(log_norm, n)
-        pull = functions.weights(margin) * margin
-        return pull.sum() / np.abs(pull).sum() - _STALL
+        return flow.steadiness(log_norm, n) - _STALL
 
     stalled.terminal = True  # type: ignore[attr-defined]
     stalled.direction = -1  # type: ignore[attr-defined]
     log_norms = np.log(norms)
     solution = solve_ivp(
-        velocity,
+        flow.velocity,
         (log_norms[0], log_norms[-1]),
         hebb_direction(signed),
         method="BDF",
         t_eval=log_norms,
-        jac=jacobian,
+        jac=flow.jacobian,
         events=stalled,
         rtol=rtol,
-        atol=atol / np.sqrt(n_features),
+        atol=atol / np.sqrt(signed.shape[1]),
     )
     directions = solution.y.T
     directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
     # The solver gives up (status -1) where w.g passes through zero between steps.
     reason = "max_norm" if solution.status == 0 else "norm_converged"
     return FlowPath(norms[: len(directions)], directions, reason)
+
+
+def _weighted_gram(samples: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the sum of x x^T over samples x by weight, which is not negative."""
+    heavy = np.flatnonzero(weights > _NEGLIGIBLE * weights.max())
+    total = np.zeros((samples.shape[1], samples.shape[1]))
+    for start in range(0, len(heavy), _BLOCK):
+        rows = heavy[start : start + _BLOCK]
+        block = np.sqrt(weights[rows, None]) * samples[rows]
+        # numpy sees the symmetry and does half the work.
+        total += block.T @ block
+    return total

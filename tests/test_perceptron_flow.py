@@ -1,0 +1,91 @@
+"""The flow's equation, its Jacobian, and the samples it may leave out."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from scalinglaw import make_teacher_student
+from scalinglaw.perceptron.flow import NormFlow, hebb_direction, norm_flow
+from scalinglaw.perceptron.losses import LOSSES
+from scalinglaw.perceptron.screening import ScreenedSamples
+
+
+def _signed(n_samples, n_features, seed=0):
+    X, y, _ = make_teacher_student(n_samples, n_features, random_state=seed)
+    return X * y[:, None]
+
+
+@pytest.mark.parametrize("loss", ["logistic", "square"])
+@pytest.mark.parametrize("norm", [0.1, 3.0, 100.0])
+def test_the_jacobian_is_the_derivative_of_the_velocity(loss, norm):
+    signed = _signed(120, 8)
+    flow = NormFlow(signed, LOSSES[loss])
+    n, at = hebb_direction(signed), np.log(norm)
+    h = 1e-6
+    numerical = np.column_stack(
+        [
+            (flow.velocity(at, n + h * e) - flow.velocity(at, n - h * e)) / (2 * h)
+            for e in np.eye(8)
+        ]
+    )
+    exact = flow.jacobian(at, n)
+    assert_allclose(exact, numerical, rtol=1e-5, atol=1e-6 * np.abs(exact).max())
+
+
+def test_the_path_keeps_its_direction_of_unit_length_and_its_gradient_flow():
+    # Along gradient flow dw is parallel to g: check it between close records.
+    signed = _signed(300, 20)
+    norms = np.geomspace(0.01, 1e3, 4001)
+    path = norm_flow(signed, norms, rtol=1e-8, atol=1e-10)
+    assert_allclose(np.linalg.norm(path.directions, axis=1), 1.0, rtol=1e-12)
+    w = path.directions * norms[:, None]
+    for k in (100, 1500, 2500, 3900):
+        step = w[k + 1] - w[k - 1]
+        g = LOSSES["logistic"].weights(signed @ w[k]) @ signed
+        cosine = step @ g / np.linalg.norm(step) / np.linalg.norm(g)
+        assert cosine == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("load", [2, 20])
+def test_loose_tolerances_cost_less_than_a_ten_thousandth_of_the_error(load):
+    X, y, teacher = make_teacher_student(60 * load, 60, random_state=1)
+    norms = np.geomspace(0.01, 1e4, 60)
+    teacher = teacher / np.linalg.norm(teacher)
+
+    def error(**tolerances):
+        directions = norm_flow(X * y[:, None], norms, **tolerances).directions
+        return np.arccos(directions @ teacher)
+
+    assert_allclose(error(), error(rtol=1e-9, atol=1e-11), rtol=1e-4)
+
+
+def test_samples_left_out_have_no_weight_at_any_direction_they_are_used_for():
+    rng = np.random.default_rng(3)
+    signed = _signed(4000, 30)
+    samples = ScreenedSamples(signed)
+    n = hebb_direction(signed)
+    shares = []
+    for norm in np.geomspace(20.0, 2e3, 300):
+        n = n + 2e-4 * rng.standard_normal(30)
+        n /= np.linalg.norm(n)
+        kept = samples.at(norm, n)
+        weights = LOSSES["logistic"].weights(norm * (signed @ n))
+        kept_weights = LOSSES["logistic"].weights(norm * (kept @ n))
+        assert kept_weights.max() == 1.0
+        assert weights.sum() - kept_weights.sum() < 1e-11
+        shares.append(len(kept) / len(signed))
+    assert shares[-1] < 0.1 * shares[0]
+
+
+def test_the_path_is_the_same_without_leaving_out_samples(monkeypatch):
+    signed = _signed(1500, 30)
+    norms = np.geomspace(0.01, 1e3, 30)
+    screened = norm_flow(signed, norms, rtol=1e-7, atol=1e-9).directions
+    monkeypatch.setattr(ScreenedSamples, "at", lambda self, *_: self._all)
+    full = norm_flow(signed, norms, rtol=1e-7, atol=1e-9).directions
+    assert_allclose(screened, full, atol=1e-8)
+
+
+def test_the_square_loss_is_never_screened():
+    samples = ScreenedSamples(_signed(500, 10), screen=False)
+    assert len(samples.at(1e4, np.eye(10)[0])) == 500
