@@ -14,6 +14,8 @@ from scalinglaw.exceptions import UncountedParameterWarning
 from scalinglaw.norms import NORMS, NormTracker, compute_norms, weight_layers
 
 PER_LAYER = ["spectral_complexity", "spectral_product", "group_21"]
+# Norms of the weights alone: no sample, no shape of a sample.
+WEIGHTS_ONLY = tuple(name for name in NORMS if name not in ("path", "fisher_rao"))
 
 
 def _cnn(seed=0):
@@ -43,6 +45,13 @@ def _vit(seed=0):
 
 
 NETS = {"cnn": _cnn, "resnet": _resnet, "vit": _vit}
+SHAPES = {"cnn": (1, 8, 8), "resnet": (3, 32, 32), "vit": (3, 8, 8)}
+
+
+def _data(net, n=6, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    X = torch.randn(n, *SHAPES[net], generator=generator)
+    return {"X": X, "y": torch.arange(n) % 10}
 
 
 def _matrices(module):
@@ -83,8 +92,8 @@ def _reference(module):
 @pytest.mark.parametrize("net", NETS)
 def test_every_norm_equals_its_formula_in_float64(net):
     module = NETS[net]()
-    norms, reference = compute_norms(module, NORMS), _reference(module)
-    assert list(norms) == list(NORMS)
+    norms, reference = compute_norms(module, WEIGHTS_ONLY), _reference(module)
+    assert list(norms) == list(WEIGHTS_ONLY) == list(reference)
     for name in reference:
         assert_allclose(norms[name], reference[name], rtol=0, atol=1e-6, err_msg=name)
 
@@ -95,7 +104,8 @@ def test_computing_leaves_the_module_as_it_was(net):
     before = {k: v.clone() for k, v in module.state_dict().items()}
     module.requires_grad_(True)
     random_state = torch.random.get_rng_state()
-    compute_norms(module, NORMS)
+    compute_norms(module, NORMS, **_data(net))
+    compute_norms(module, NORMS, fold_normalization=True, **_data(net))
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
     assert all(part.training for part in module.modules())
     assert all(p.grad is None and p.requires_grad for p in module.parameters())
@@ -127,20 +137,24 @@ def test_resnet18_has_21_weight_layers_and_each_counts():
 @pytest.mark.parametrize("net", NETS)
 def test_scaling_all_weights_adds_the_log_of_the_factor_per_layer(net, factor):
     module = NETS[net]()
+    shape = {"input_shape": SHAPES[net]}
+    # Paths through a network with branches differ in length.
+    names = (*WEIGHTS_ONLY, "path") if net == "cnn" else WEIGHTS_ONLY
     n_layers = len(_matrices(module))
-    before = compute_norms(module, NORMS)
+    before = compute_norms(module, names, **shape)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.div_(parameter.abs().max().clamp_min(1e-3))
-        rescaled = compute_norms(module, NORMS)
+        rescaled = compute_norms(module, names, **shape)
         for parameter in module.parameters():
             parameter.mul_(factor)
-    after = compute_norms(module, NORMS)
+    after = compute_norms(module, names, **shape)
     assert all(np.isfinite(v) for v in before.values())
-    for name in NORMS:
+    for name in names:
         power = 1 if name in ("frobenius", "l1", "group_21") else n_layers
         expected = rescaled[name] + power * np.log(float(np.float32(factor)))
         assert_allclose(after[name], expected, rtol=1e-7, atol=1e-6, err_msg=name)
+    assert np.isfinite(compute_norms(module, ["path"], **shape)["path"])
 
 
 def test_float64_weights_may_leave_the_range_of_their_squares():
@@ -156,8 +170,8 @@ def test_float64_weights_may_leave_the_range_of_their_squares():
 def test_norms_of_any_dtype_are_those_of_the_rounded_weights(dtype):
     module = _cnn().to(dtype)
     reference = _reference(module.double())
-    norms = compute_norms(_cnn().to(dtype), NORMS)
-    for name in NORMS:
+    norms = compute_norms(_cnn().to(dtype), WEIGHTS_ONLY)
+    for name in WEIGHTS_ONLY:
         assert_allclose(norms[name], reference[name], atol=1e-6, err_msg=name)
 
 
@@ -186,7 +200,7 @@ def test_a_grouped_convolution_has_the_norms_of_the_dense_one(conv):
             block = grouped.weight[g * first : (g + 1) * first]
             rows = slice(g * first, (g + 1) * first)
             dense.weight[rows, g * second : (g + 1) * second] = block
-    for name in NORMS:
+    for name in WEIGHTS_ONLY:
         assert_allclose(
             compute_norms(grouped, [name])[name],
             compute_norms(dense, [name])[name],
@@ -244,7 +258,7 @@ def test_a_parametrized_layer_has_the_norms_of_the_weight_it_uses(parametrize):
     torch.manual_seed(0)
     module = nn.Sequential(parametrize(nn.Linear(5, 4)), nn.ReLU(), nn.Linear(4, 3))
     before = {k: v.clone() for k, v in module.state_dict().items()}
-    norms = compute_norms(module, NORMS)
+    norms = compute_norms(module, WEIGHTS_ONLY)
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
     assert module.training
     plain = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
@@ -254,7 +268,7 @@ def test_a_parametrized_layer_has_the_norms_of_the_weight_it_uses(parametrize):
         plain[0].bias.copy_(module[0].bias)
         plain[2].load_state_dict(module[2].state_dict())
     reference = _reference(plain)
-    for name in NORMS:
+    for name in WEIGHTS_ONLY:
         assert_allclose(norms[name], reference[name], atol=1e-6, err_msg=name)
 
 
@@ -263,16 +277,16 @@ def test_the_old_weight_norm_is_not_read_one_step_late():
         warnings.simplefilter("ignore", FutureWarning)
         layer = torch.nn.utils.weight_norm(nn.Linear(5, 4, bias=False))
     with torch.no_grad():
-        before = compute_norms(layer, NORMS)
+        before = compute_norms(layer, WEIGHTS_ONLY)
         layer.weight_g.mul_(2)
-    after = compute_norms(layer, NORMS)
-    for name in NORMS[:1] + NORMS[2:]:
+    after = compute_norms(layer, WEIGHTS_ONLY)
+    for name in WEIGHTS_ONLY[:1] + WEIGHTS_ONLY[2:]:
         assert_allclose(after[name], before[name] + np.log(2), atol=1e-6, err_msg=name)
 
 
 def test_a_layer_of_zeros_makes_products_minus_infinity():
     module = VisionTransformer(8, 4, 1, 2, 8, 16, num_classes=3)
-    norms = compute_norms(module, NORMS)
+    norms = compute_norms(module, WEIGHTS_ONLY)
     assert norms["spectral_complexity"] == norms["spectral_product"] == -np.inf
     assert norms["spectral_complexity_columns"] == -np.inf
     assert all(np.isfinite(norms[name]) for name in ("group_21", "frobenius", "l1"))
@@ -290,7 +304,7 @@ def test_a_weight_that_is_nan_names_its_layer():
         module[3].weight[0, 0, 0, 0] = torch.inf
     for name in NORMS:
         with pytest.raises(ValueError, match="Training has diverged"):
-            compute_norms(module, [name])
+            compute_norms(module, [name], **_data("cnn"))
 
 
 @pytest.mark.parametrize(
@@ -338,10 +352,10 @@ def test_a_matrix_that_belongs_to_no_layer_is_announced():
 
 def test_a_tracker_follows_the_weights():
     module = _cnn()
-    tracker = NormTracker(module, NORMS)
+    tracker = NormTracker(module, WEIGHTS_ONLY)
     for _ in range(3):
         assert tracker.compute() == pytest.approx(
-            compute_norms(module, NORMS), abs=1e-7
+            compute_norms(module, WEIGHTS_ONLY), abs=1e-7
         )
         with torch.no_grad():
             for parameter in module.parameters():

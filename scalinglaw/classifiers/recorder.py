@@ -19,6 +19,9 @@ from ..trajectories import check_trajectories
 
 __all__ = ["NormRecorder", "record_steps"]
 
+# Training samples for norms that depend on data, at every record of a run.
+_DATA = 256
+
 
 def record_steps(n_steps: int, n_records: int) -> np.ndarray:
     """Return the optimiser steps after which to record, log-spaced from 0.
@@ -51,7 +54,9 @@ class NormRecorder(Callback):
     """Record log-norms, losses and errors at log-spaced steps of training.
 
     Works in any skorch classifier net. The first record is taken before the first
-    step, the last after the last.
+    step, the last after the last. ``fisher_rao`` is taken on at most 256 training
+    samples, spread evenly over the training set and the same at every record; it takes
+    the net's outputs as logits.
 
     Parameters
     ----------
@@ -64,6 +69,11 @@ class NormRecorder(Callback):
         takes them.
     seed : int, default=0
         Written into the column ``seed``.
+    conv : {"kernel", "operator"}, default="kernel"
+        What the matrix of a convolution is; see ``scalinglaw.norms.compute_norms``.
+    fold_normalization : bool, default=False
+        Whether batch normalisation counts with its scale in evaluation; see
+        ``scalinglaw.norms.compute_norms``.
 
     Attributes
     ----------
@@ -95,11 +105,15 @@ class NormRecorder(Callback):
         n_records: int = 50,
         eval_set: Any = None,
         seed: int = 0,
+        conv: str = "kernel",
+        fold_normalization: bool = False,
     ) -> None:
         self.norms = norms
         self.n_records = n_records
         self.eval_set = eval_set
         self.seed = seed
+        self.conv = conv
+        self.fold_normalization = fold_normalization
 
     def on_train_begin(
         self, net: Any, X: Any = None, y: Any = None, **kwargs: Any
@@ -119,7 +133,7 @@ class NormRecorder(Callback):
         self._n_batches = len(net.get_iterator(self._train, training=True))
         planned = record_steps(net.max_epochs * self._n_batches, self.n_records)
         self._planned = set(planned.tolist())
-        self._tracker = NormTracker(_core(net), tuple(self.norms))
+        self._tracker = self._make_tracker(net)
         self._test = None if self.eval_set is None else net.get_dataset(*self.eval_set)
         self._rows: list[dict[str, float]] = []
         self._step = 0
@@ -178,6 +192,25 @@ class NormRecorder(Callback):
         self.trajectory_ = check_trajectories(table) if len(table) > 1 else table
         del self._train, self._test, self._tracker, self._rows
 
+    def _make_tracker(self, net: Any) -> NormTracker:
+        """Return the tracker, with data or a shape where a norm depends on them."""
+        names = tuple(self.norms)
+        core = _core(net)
+        known: dict[str, Any] = {}
+        if "fisher_rao" in names:
+            X, y = _spread(net, self._train, _DATA)
+            known = {"X": _inputs_of_core(net, X), "y": y}
+        elif "path" in names or self.conv == "operator":
+            X, _ = _spread(net, self._train, 1)
+            known = {"input_shape": tuple(_inputs_of_core(net, X).shape[1:])}
+        return NormTracker(
+            core,
+            names,
+            conv=self.conv,
+            fold_normalization=self.fold_normalization,
+            **known,
+        )
+
     def _record(self, net: Any) -> None:
         row: dict[str, float] = {
             "train_size": len(self._train),
@@ -194,11 +227,51 @@ class NormRecorder(Callback):
         self._rows.append(row)
 
 
+def _plain_module(net: Any) -> nn.Module:
+    """Return the net's module behind compilation."""
+    return getattr(net.module_, "_orig_mod", net.module_)
+
+
 def _core(net: Any) -> nn.Module:
     """Return the user's module behind compilation and the preparation of inputs."""
-    module = net.module_
-    module = getattr(module, "_orig_mod", module)
+    module = _plain_module(net)
     return getattr(module, "core", module)
+
+
+def _spread(net: Any, dataset: Any, n_wanted: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return samples that lie evenly in the order of a data set, and their labels."""
+    n = len(dataset)
+    wanted = np.unique(np.linspace(0, n - 1, min(n, n_wanted)).round().astype(int))
+    samples, labels, start = [], [], 0
+    for X, y in net.get_iterator(dataset, training=False):
+        if not isinstance(X, torch.Tensor):
+            raise ValueError(
+                "fisher_rao, path and conv='operator' need a net that takes one "
+                f"tensor, got batches of {type(X).__name__}. Leave them out."
+            )
+        here = wanted[(wanted >= start) & (wanted < start + len(X))] - start
+        rows = torch.as_tensor(here)
+        samples.append(X[rows.to(X.device)])
+        labels.append(torch.as_tensor(y)[rows.to(y.device)])
+        start += len(X)
+        if start > wanted[-1]:
+            break
+    return torch.cat(samples), torch.cat(labels)
+
+
+def _inputs_of_core(net: Any, X: torch.Tensor) -> torch.Tensor:
+    """Return what the user's module is given when the net sees X, in evaluation."""
+    module, core = _plain_module(net), _core(net)
+    seen: list[torch.Tensor] = []
+    handle = core.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    training = module.training
+    try:
+        with torch.no_grad():
+            module.eval()(X.to(net.device))
+    finally:
+        module.train(training)
+        handle.remove()
+    return seen[0].detach()
 
 
 def _evaluate(net: Any, dataset: Any) -> tuple[float, float]:

@@ -14,9 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-__all__ = ["effective_tensor", "effective_tensors", "evaluation_mode", "own_modules"]
+__all__ = [
+    "TRANSPOSED",
+    "effective_tensor",
+    "effective_tensors",
+    "evaluation_mode",
+    "own_modules",
+]
 
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 @contextmanager
@@ -106,7 +112,7 @@ def effective_tensor(part: nn.Module, name: str) -> Tensor:
         if f"{name}_mask" in buffers:
             return original * buffers[f"{name}_mask"]
         if f"{name}_u" in buffers and f"{name}_v" in buffers:
-            axis = 1 if isinstance(part, _TRANSPOSED) else 0
+            axis = 1 if isinstance(part, TRANSPOSED) else 0
             matrix = original.movedim(axis, 0).flatten(1)
             left, right = buffers[f"{name}_u"], buffers[f"{name}_v"]
             return original / torch.dot(left, matrix @ right)

@@ -6,17 +6,31 @@ that weights of 1e30 or 1e-30 lose no digit.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from .effective import effective_tensor, effective_tensors, own_modules
+from .effective import (
+    effective_tensor,
+    effective_tensors,
+    evaluation_mode,
+    own_modules,
+)
+from .folding import find_folds
 
 __all__ = [
+    "EntrywiseNorms",
+    "check_finite",
+    "gather",
     "log_column_norms",
     "log_entry_norm",
     "log_row_norms",
     "parameters",
+    "read_parameter",
     "scaled",
 ]
 
@@ -116,6 +130,98 @@ def parameters(module: nn.Module) -> list[tuple[str, nn.Module, str]]:
 
 
 def read_parameter(part: nn.Module, attribute: str) -> Tensor:
-    """Return the tensor in use, on a device that has float64."""
-    tensor = effective_tensor(part, attribute).detach()
-    return tensor.cpu() if tensor.device.type == "mps" else tensor
+    """Return the tensor in use."""
+    return effective_tensor(part, attribute).detach()
+
+
+class EntrywiseNorms:
+    """Logs of norms of all parameters of a network together, again and again.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+    fold_normalization : bool, default=False
+        Whether the parameters are those of the network with batch normalisation
+        merged into the layers before it.
+
+    Raises
+    ------
+    ValueError
+        If there is no parameter, or a normalisation that cannot be folded.
+    """
+
+    def __init__(self, module: nn.Module, fold_normalization: bool = False) -> None:
+        folds = find_folds(module) if fold_normalization else []
+        # Weight and bias of a folded layer come from the fold; the parameters of the
+        # normalisation are in them.
+        gone = {id(fold.normalization) for fold in folds}
+        gone |= {id(fold.layer) for fold in folds}
+        self._readers: list[tuple[str, Callable[[], tuple[Tensor, ...]]]]
+        with evaluation_mode(module):
+            self._readers = [
+                (name, partial(_read_one, part, attribute))
+                for name, part, attribute in parameters(module)
+                if id(part) not in gone and read_parameter(part, attribute).numel()
+            ]
+        self._readers += [(fold.layer_name, fold.tensors) for fold in folds]
+        self.module = module
+        if not self._readers:
+            raise ValueError(
+                f"module has no parameter, got a {type(module).__name__}: "
+                "there is nothing to take a norm of."
+            )
+
+    def __call__(self, order: float) -> float:
+        """Return the log of the norm of that order.
+
+        Parameters
+        ----------
+        order : float
+            2 for Frobenius, 1 for the sum of absolute values.
+
+        Returns
+        -------
+        float
+            Minus infinity if all parameters are zero.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is NaN or infinite; the message names it.
+        """
+        names, logs = [], []
+        with evaluation_mode(self.module):
+            for name, read in self._readers:
+                for tensor in read():
+                    # MPS has no float64.
+                    tensor = tensor.cpu() if tensor.device.type == "mps" else tensor
+                    names.append(name)
+                    logs.append(log_entry_norm(tensor, order))
+        table = gather(logs)
+        check_finite(table, names)
+        return float(torch.logsumexp(order * table, dim=0) / order)
+
+
+def _read_one(part: nn.Module, attribute: str) -> tuple[Tensor]:
+    return (read_parameter(part, attribute),)
+
+
+def gather(logs: list[Tensor]) -> Tensor:
+    """Return scalars as one tensor on the CPU, in one transfer."""
+    return torch.stack([log.to(logs[0].device) for log in logs]).cpu()
+
+
+def check_finite(logs: Tensor, names: list[str]) -> None:
+    """Raise if a log is NaN or plus infinity, and name where."""
+    bad = [
+        name
+        for name, log in zip(names, logs.tolist(), strict=True)
+        if math.isnan(log) or log == math.inf
+    ]
+    if bad:
+        raise ValueError(
+            f"weights must be finite, got NaN or infinity in {bad[0]!r} "
+            f"({len(bad)} of {len(names)} tensors). Training has diverged: "
+            "lower the learning rate, or stop recording before it does."
+        )

@@ -13,12 +13,18 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from ..exceptions import UncountedParameterWarning
-from .effective import effective_tensor, effective_tensors, evaluation_mode, own_modules
+from .effective import (
+    TRANSPOSED,
+    effective_tensor,
+    effective_tensors,
+    evaluation_mode,
+    own_modules,
+)
+from .folding import Fold, find_folds
 
 __all__ = ["WeightLayer", "weight_layers"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 # An embedding looks rows up; a normalisation rescales channels.
 _WITHOUT_WEIGHT = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm)
 # Applied many times over, or to two arguments: no single linear map.
@@ -40,21 +46,27 @@ class WeightLayer:
         Name of the weight in `module`.
     view : callable
         Maps the weight to its blocks.
+    fold : Fold, optional
+        The batch normalisation whose scale the weight is read with.
     """
 
     name: str
     module: nn.Module
     parameter: str
     view: Callable[[Tensor], Tensor]
+    fold: Fold | None = None
 
     @property
     def is_convolution(self) -> bool:
         """Whether the layer is a convolution, transposed or not."""
-        return isinstance(self.module, _CONVOLUTIONS + _TRANSPOSED)
+        return isinstance(self.module, _CONVOLUTIONS + TRANSPOSED)
 
     def weight(self) -> Tensor:
         """Return the weight in its own shape, without gradient."""
-        weight = effective_tensor(self.module, self.parameter).detach()
+        if self.fold is None:
+            weight = effective_tensor(self.module, self.parameter).detach()
+        else:
+            weight = self.fold.tensors()[0]
         if weight.is_complex():
             raise TypeError(
                 f"weights must be real, got {weight.dtype} in {self.name!r}. "
@@ -102,7 +114,7 @@ def _views(part: nn.Module) -> list[tuple[str, str, Callable[[Tensor], Tensor]]]
         return [("", "weight", _linear)]
     if isinstance(part, _CONVOLUTIONS):
         return [("", "weight", partial(_kernel, part.groups))]
-    if isinstance(part, _TRANSPOSED):
+    if isinstance(part, TRANSPOSED):
         return [("", "weight", partial(_transposed_kernel, part.groups))]
     if isinstance(part, nn.MultiheadAttention):
         names = ("query", "key", "value")
@@ -134,7 +146,7 @@ def _warn_about_uncounted(name: str, part: nn.Module) -> None:
             )
 
 
-def _find_layers(module: nn.Module) -> list[WeightLayer]:
+def _find_layers(module: nn.Module, folds: dict[int, Fold]) -> list[WeightLayer]:
     """Return the weight matrices that have entries, each once."""
     layers: list[WeightLayer] = []
     seen: set[tuple] = set()
@@ -161,11 +173,14 @@ def _find_layers(module: nn.Module) -> list[WeightLayer]:
                 continue
             seen.add(key)
             label = (name + suffix).lstrip(".") or "weight"
-            layers.append(WeightLayer(label, part, parameter, view))
+            fold = folds.get(id(part))
+            layers.append(WeightLayer(label, part, parameter, view, fold))
     return [layer for layer in layers if math.prod(layer.weight().shape)]
 
 
-def weight_layers(module: nn.Module) -> list[WeightLayer]:
+def weight_layers(
+    module: nn.Module, fold_normalization: bool = False
+) -> list[WeightLayer]:
     """Return the weight matrices of `module`, in order of registration.
 
     Linear layers, convolutions (1-d to 3-d, transposed or not) and attention
@@ -177,6 +192,9 @@ def weight_layers(module: nn.Module) -> list[WeightLayer]:
     ----------
     module : torch.nn.Module
         The network.
+    fold_normalization : bool, default=False
+        Whether weights are read with the scale of the batch normalisation that
+        follows, as :func:`fold_normalization` merges it.
 
     Returns
     -------
@@ -188,16 +206,18 @@ def weight_layers(module: nn.Module) -> list[WeightLayer]:
     TypeError
         If `module` is no module.
     ValueError
-        If it has no weight matrix, a lazy layer without shape, or a layer
-        that is not one linear map (recurrent, bilinear).
+        If it has no weight matrix, a lazy layer without shape, a layer that is
+        not one linear map (recurrent, bilinear), or a batch normalisation that
+        cannot be folded.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(
             f"module must be a torch.nn.Module, got {type(module).__name__}. "
             "Of a fitted classifier, pass its module_."
         )
+    folds = find_folds(module) if fold_normalization else []
     with evaluation_mode(module):
-        layers = _find_layers(module)
+        layers = _find_layers(module, {id(fold.layer): fold for fold in folds})
     if not layers:
         raise ValueError(
             "module has no weight matrix: it needs a Linear, a convolution or a "

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from .._validation import check_choices
+from .._validation import check_choices, check_integer, check_option
 from . import formulas
+from .data_dependent import labelled_batch, log_fisher_rao
 from .effective import evaluation_mode
-from .entrywise import (
-    log_column_norms,
-    log_entry_norm,
-    log_row_norms,
-    parameters,
-    read_parameter,
-    scaled,
-)
-from .layers import WeightLayer, weight_layers
-from .spectrum import SpectralNorms
+from .entrywise import EntrywiseNorms
+from .folding import fold_normalization as folded_copy
+from .layers import weight_layers
+from .path import log_path_norm
+from .per_layer import LayerLogs
 
 __all__ = ["NORMS", "NormTracker", "compute_norms"]
 
@@ -37,8 +33,10 @@ _PER_LAYER: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
 # Sums over all parameters: the order of the entrywise norm.
 _ENTRYWISE = {"frobenius": 2.0, "l1": 1.0}
 
-NORMS: tuple[str, ...] = (*_PER_LAYER, *_ENTRYWISE)
+NORMS: tuple[str, ...] = (*_PER_LAYER, *_ENTRYWISE, "path", "fisher_rao")
 """Names of the norms that :func:`compute_norms` knows."""
+
+CONV = ("kernel", "operator")
 
 
 class NormTracker:
@@ -54,6 +52,14 @@ class NormTracker:
         mode, its buffers, its gradients nor the state of a random generator.
     names : sequence of str, default=("spectral_complexity",)
         Which norms, among :data:`NORMS`.
+    conv : {"kernel", "operator"}, default="kernel"
+        What the matrix of a convolution is; see :func:`compute_norms`.
+    fold_normalization : bool, default=False
+        Whether batch normalisation counts; see :func:`compute_norms`.
+    input_shape : tuple of int, optional
+        Shape of a sample; see :func:`compute_norms`.
+    X, y : array-like, optional
+        Samples and their classes, for ``fisher_rao``; kept for all calls.
 
     See Also
     --------
@@ -74,18 +80,35 @@ class NormTracker:
     """
 
     def __init__(
-        self, module: nn.Module, names: Iterable[str] = ("spectral_complexity",)
+        self,
+        module: nn.Module,
+        names: Iterable[str] = ("spectral_complexity",),
+        *,
+        conv: str = "kernel",
+        fold_normalization: bool = False,
+        input_shape: Iterable[int] | None = None,
+        X: Any = None,
+        y: Any = None,
     ) -> None:
         self.names: tuple[str, ...] = check_choices(names, "names", NORMS)
-        self.module = module
-        needed = {
-            n for name in self.names if name in _PER_LAYER for n in _PER_LAYER[name][1]
-        }
-        self._needed = sorted(needed)
-        self._layers: list[WeightLayer] = weight_layers(module) if needed else []
-        self._spectral = SpectralNorms()
-        entrywise = any(name in _ENTRYWISE for name in self.names)
-        self._parameters = _all_parameters(module) if entrywise else []
+        self.conv: str = check_option(conv, "conv", CONV)
+        self.fold_normalization = bool(fold_normalization)
+        # A compiled module keeps the plain one, and its forward pass is not ours.
+        self.module: nn.Module = getattr(module, "_orig_mod", module)
+        self.input_shape = _sample_shape(input_shape, X)
+        self._needed = sorted(
+            {n for name in self.names for n in _PER_LAYER.get(name, (None, ()))[1]}
+        )
+        fold = self.fold_normalization
+        if self._needed or not isinstance(self.module, nn.Module):
+            self._layers = LayerLogs(self.module, self.conv, fold, self.input_shape)
+        # What is left is defined by parameters of any kind, and checked by them.
+        if any(name not in _PER_LAYER for name in self.names):
+            self._entrywise = EntrywiseNorms(self.module, fold)
+        if "path" in self.names and self.input_shape is None:
+            self.input_shape = _first_shape(self.module)
+        if "fisher_rao" in self.names:
+            self._batch = labelled_batch(X, y)
 
     def compute(self) -> dict[str, float]:
         """Return the natural logarithm of each norm, by name.
@@ -93,106 +116,91 @@ class NormTracker:
         Returns
         -------
         dict of str to float
-            In the order of `names`. Minus infinity says that a layer, or for
-            ``frobenius`` and ``l1`` every parameter, is zero.
+            In the order of `names`. Minus infinity says that the norm is zero:
+            that of a product if a layer is zero, ``frobenius`` and ``l1`` if every
+            parameter is.
 
         Raises
         ------
         ValueError
             If a weight is NaN or infinite; the message names its layer.
         """
-        with evaluation_mode(self.module):
-            per_layer = self._per_layer()
-            norms = {}
-            for name in self.names:
-                if name in _ENTRYWISE:
-                    norms[name] = self._entrywise(_ENTRYWISE[name])
-                else:
-                    formula, needs = _PER_LAYER[name]
-                    norms[name] = float(formula(*(per_layer[need] for need in needs)))
+        per_layer: dict[str, Tensor] = {}
+        if self._needed:
+            with evaluation_mode(self.module):
+                per_layer = self._layers(self._needed)
+        norms = {}
+        for name in self.names:
+            if name in _PER_LAYER:
+                formula, needs = _PER_LAYER[name]
+                norms[name] = float(formula(*(per_layer[need] for need in needs)))
+            elif name in _ENTRYWISE:
+                norms[name] = self._entrywise(_ENTRYWISE[name])
+            else:
+                norms[name] = self._by_forward_pass(name)
         return norms
 
-    def _per_layer(self) -> dict[str, Tensor]:
-        """Return a CPU tensor of one log per layer for each quantity needed."""
-        if not self._layers:
-            return {}
-        pairs = [scaled(layer.blocks()) for layer in self._layers]
-        blocks = [quotient for quotient, _ in pairs]
-        scales = _gather([log_scale for _, log_scale in pairs])
-        _check_finite(scales, [layer.name for layer in self._layers])
-        found = []
-        for need in self._needed:
-            if need == "spectral":
-                found.append(_gather(self._spectral(blocks)))
-            else:
-                found.append(_gather([_SUMS[need](block) for block in blocks]))
-        return {n: logs + scales for n, logs in zip(self._needed, found, strict=True)}
-
-    def _entrywise(self, order: float) -> float:
-        """Return the log of a norm of all parameters together."""
-        logs = [
-            log_entry_norm(read_parameter(part, attribute), order)
-            for _, part, attribute in self._parameters
-        ]
-        table = _gather(logs)
-        _check_finite(table, [name for name, _, _ in self._parameters])
-        return float(torch.logsumexp(order * table, dim=0) / order)
+    def _by_forward_pass(self, name: str) -> float:
+        if name == "path":
+            shape = self.input_shape or ()
+            norm = log_path_norm(self.module, shape, self.fold_normalization)
+        else:
+            module = self.module
+            if self.fold_normalization:
+                module = folded_copy(module)
+            norm = log_fisher_rao(module, *self._batch)
+        if math.isnan(norm) or norm == math.inf:
+            self._entrywise(1.0)  # names the weight that is not finite
+            raise ValueError(
+                f"{name} is not finite: the network's outputs leave the range of "
+                "floating-point numbers on the given data."
+            )
+        return norm
 
 
-_SUMS = {"rows": log_row_norms, "columns": log_column_norms}
+def _sample_shape(input_shape: Any, X: Any) -> tuple[int, ...] | None:
+    """Return the shape of a sample, as given or as in the data."""
+    if input_shape is not None:
+        return tuple(check_integer(n, "input_shape") for n in input_shape)
+    return None if X is None else tuple(X.shape[1:])
 
 
-def _gather(logs: list[Tensor]) -> Tensor:
-    """Return scalars as one tensor on the CPU, in one transfer."""
-    return torch.stack([log.to(logs[0].device) for log in logs]).cpu()
-
-
-def _all_parameters(module: nn.Module) -> list[tuple[str, nn.Module, str]]:
-    """Return every parameter with entries, or raise if there is none."""
-    if not isinstance(module, nn.Module):
-        weight_layers(module)
-    with evaluation_mode(module):
-        found = [p for p in parameters(module) if read_parameter(*p[1:]).numel()]
-    if not found:
+def _first_shape(module: nn.Module) -> tuple[int, ...]:
+    """Return the shape of a sample of a network that starts with a linear layer."""
+    first = weight_layers(module)[0].module
+    if not isinstance(first, nn.Linear):
         raise ValueError(
-            f"module has no parameter, got a {type(module).__name__}: "
-            "there is nothing to take a norm of."
+            "path depends on the shape of a sample unless the first layer is linear, "
+            f"got a {type(first).__name__}: pass input_shape, such as "
+            "input_shape=(3, 32, 32)."
         )
-    return found
-
-
-def _check_finite(logs: Tensor, names: list[str]) -> None:
-    """Raise if a log is NaN or plus infinity, and name where."""
-    bad = [
-        name
-        for name, log in zip(names, logs.tolist(), strict=True)
-        if math.isnan(log) or log == math.inf
-    ]
-    if bad:
-        raise ValueError(
-            f"weights must be finite, got NaN or infinity in {bad[0]!r} "
-            f"({len(bad)} of {len(names)} tensors). Training has diverged: "
-            "lower the learning rate, or stop recording before it does."
-        )
+    return (first.in_features,)
 
 
 def compute_norms(
-    module: nn.Module, names: Iterable[str] = ("spectral_complexity",)
+    module: nn.Module,
+    names: Iterable[str] = ("spectral_complexity",),
+    *,
+    conv: str = "kernel",
+    fold_normalization: bool = False,
+    input_shape: Iterable[int] | None = None,
+    X: Any = None,
+    y: Any = None,
 ) -> dict[str, float]:
     r"""Natural logarithms of norms of a network.
 
     Weights are taken as matrices :math:`W_i` of shape (outputs, inputs): a
     convolution's kernel is reshaped to (out_channels, in_channels x kernel),
     attention counts as query, key, value and output projection. Biases,
-    normalisation layers and embeddings contribute to ``frobenius`` and ``l1``
-    only, which are sums over all parameters. A shared layer or a tied weight
-    counts once.
+    normalisation layers and embeddings contribute to ``frobenius``, ``l1`` and
+    ``fisher_rao`` only, which are taken over all parameters. A shared layer or a
+    tied weight counts once.
 
     Parameters
     ----------
     module : torch.nn.Module
         The network, on any device and in any floating dtype. It is not
-        changed.
+        changed, and read as it is in evaluation mode.
     names : sequence of str, default=("spectral_complexity",)
         Which norms, among :data:`NORMS`:
 
@@ -204,7 +212,35 @@ def compute_norms(
         - ``spectral_product``: :math:`\prod_i\|W_i\|_s`;
         - ``group_21``: sum over layers of the sum of column norms;
         - ``frobenius``, ``l1``: :math:`\sqrt{\sum w^2}` and
-          :math:`\sum|w|` over all parameters.
+          :math:`\sum|w|` over all parameters;
+        - ``path``: root of the sum, over all paths from an input to an output, of
+          the product of squared weights [3]_. Pooled maxima are sums over their
+          windows [4]_, residual branches add. Smooth activations, normalisation
+          and the position-dependent part of attention have no exact meaning for
+          paths: by convention the first two count as the identity, and attention
+          looks at every token alike, so that query and key do not count;
+        - ``fisher_rao``: :math:`\sqrt{E[(\theta\cdot\nabla_\theta\ell)^2]}` of
+          the cross-entropy of the network's logits [5]_ on `X` and `y`.
+    conv : {"kernel", "operator"}, default="kernel"
+        With ``"operator"``, :math:`W_i` of a convolution is the whole matrix from
+        input pixels to output pixels, at the size of image that the layer meets,
+        with a periodic boundary [6]_: the norms are those of the fully connected
+        network that computes the same. Zero padding is taken as periodic, and a
+        size that the stride does not divide is rounded up: for these the operator
+        norm is that of a nearby map. ``frobenius``, ``l1``, ``path`` and
+        ``fisher_rao`` do not depend on it.
+    fold_normalization : bool, default=False
+        Merge the scale that each batch normalisation has in evaluation into the
+        layer before it, as :func:`fold_normalization` does, and take the norms of
+        that network.
+    input_shape : tuple of int, optional
+        Shape of one sample, such as ``(3, 32, 32)``. Needed by ``path`` unless the
+        first layer is linear, and by ``conv="operator"`` if there are convolutions.
+        Taken from `X` where that is given.
+    X : array-like of shape (n_samples, ...), optional
+        Samples as the network takes them; needed by ``fisher_rao``.
+    y : array-like of shape (n_samples,), optional
+        Their classes, as the indices of the network's outputs.
 
     Returns
     -------
@@ -215,16 +251,24 @@ def compute_norms(
     Raises
     ------
     ValueError
-        If the module has no weight matrix, or one that is not finite.
+        If the module has no weight matrix, or one that is not finite; if a norm
+        needs data or a shape that are not there, or is not defined for an operation
+        of the network; if a normalisation cannot be folded.
 
     See Also
     --------
     NormTracker : For a module that is measured many times.
+    layer_table : The norms of each layer.
+    normalized_margins : Margins over the spectral complexity.
 
     References
     ----------
     .. [1] Bartlett, Foster and Telgarsky (2017), arXiv:1706.08498.
     .. [2] D'Amico, Bocchi and Negri (2025), arXiv:2505.13230, eq. 6.
+    .. [3] Neyshabur, Tomioka and Srebro (2015), arXiv:1503.00036.
+    .. [4] Gonon, Brisebarre, Riccietti and Gribonval (2024), arXiv:2310.01225.
+    .. [5] Liang, Poggio, Rakhlin and Stokes (2019), arXiv:1711.01530.
+    .. [6] Sedghi, Gupta and Long (2019), arXiv:1805.10408.
 
     Examples
     --------
@@ -232,8 +276,16 @@ def compute_norms(
     >>> from scalinglaw.norms import compute_norms
     >>> layer = torch.nn.Linear(3, 3, bias=False)
     >>> _ = layer.weight.data.copy_(torch.eye(3))
-    >>> norms = compute_norms(layer, ["spectral_complexity", "l1"])
+    >>> norms = compute_norms(layer, ["spectral_complexity", "l1", "path"])
     >>> print({name: round(log, 4) for name, log in norms.items()})
-    {'spectral_complexity': 1.0986, 'l1': 1.0986}
+    {'spectral_complexity': 1.0986, 'l1': 1.0986, 'path': 0.5493}
     """
-    return NormTracker(module, names).compute()
+    return NormTracker(
+        module,
+        names,
+        conv=conv,
+        fold_normalization=fold_normalization,
+        input_shape=input_shape,
+        X=X,
+        y=y,
+    ).compute()

@@ -1,0 +1,221 @@
+r"""Norms that look at data: the Fisher-Rao norm, and margins over a norm.
+
+The Fisher-Rao norm of parameters :math:`\theta` is
+:math:`(\theta^T I(\theta)\,\theta)^{1/2}` with the Fisher information
+:math:`I = E[\nabla\ell\,\nabla\ell^T]` (Liang, Poggio, Rakhlin and Stokes 2019,
+arXiv:1711.01530, definition 2). The product :math:`\theta\cdot\nabla_\theta\ell`
+is the derivative of the loss when all parameters grow by one factor, so that one
+pass in forward mode gives it for each sample.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import parametrize
+
+from .effective import (
+    effective_tensor,
+    effective_tensors,
+    evaluation_mode,
+    own_modules,
+)
+
+__all__ = ["labelled_batch", "log_fisher_rao", "log_margins"]
+
+# Samples in one pass: in float64 and with derivatives, memory is the limit.
+_BATCH = 128
+
+
+def labelled_batch(X: Any, y: Any) -> tuple[Tensor, Tensor]:
+    """Return samples and classes as tensors, or say what is wrong with them.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, ...)
+        Samples as the network takes them.
+    y : array-like of shape (n,)
+        Indices of the network's outputs.
+
+    Returns
+    -------
+    X : Tensor
+        Integers become floating-point numbers.
+    y : Tensor of int64
+
+    Raises
+    ------
+    TypeError, ValueError
+        If either is missing, y are no integers, or the lengths differ.
+    """
+    if X is None or y is None:
+        raise ValueError(
+            "fisher_rao and margins depend on data: pass X, samples as the network "
+            "takes them, and y, their classes, to the call; or leave 'fisher_rao' "
+            "out of names."
+        )
+    X, y = torch.as_tensor(X).detach(), torch.as_tensor(y).detach()
+    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        raise TypeError(
+            f"y must hold classes as integers from 0 on, got {y.dtype}. Use "
+            "np.unique(labels, return_inverse=True)."
+        )
+    if y.ndim != 1 or len(X) != len(y) or not len(y):
+        raise ValueError(
+            "X and y must hold the same number of samples, one at least, got shapes "
+            f"{tuple(X.shape)} and {tuple(y.shape)}."
+        )
+    return X, y.long()
+
+
+def log_fisher_rao(module: nn.Module, X: Tensor, y: Tensor) -> float:
+    r"""Log of the Fisher-Rao norm, with the labels of the data.
+
+    With p the softmax of the logits f, :math:`t = \partial f/\partial\log\theta` and
+    :math:`p_y - 1 = -\sum_{j\ne y} p_j`, the derivative of the loss is
+    :math:`\sum_{j\ne y} p_j (t_j - t_y)`. This form keeps its digits when p_y is 1 in
+    floating point, as it is at the end of training.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A network that returns logits of shape (n, n_classes).
+    X : Tensor of shape (n, ...)
+    y : Tensor of shape (n,), int64
+
+    Returns
+    -------
+    float
+        NaN if an output is not finite.
+    """
+    tensors, constants = _tensors_in_use(module)
+    device = next(iter(tensors.values())).device
+    logs = []
+    for samples, labels in zip(X.split(_BATCH), y.split(_BATCH), strict=True):
+        samples = samples.to(device).double()
+        logits, tangent = _along_parameters(module, tensors, constants, samples)
+        labels = _check_logits(logits, labels.to(device))
+        own = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, labels, True)
+        log_p = logits.log_softmax(dim=1).masked_fill(own, -math.inf)
+        highest = log_p.max(dim=1).values
+        weights = (log_p - highest[:, None]).exp()
+        slope = (weights * (tangent - tangent.gather(1, labels))).sum(dim=1)
+        logs.append(highest + slope.abs().log())
+    each = torch.cat(logs).cpu()
+    return float((torch.logsumexp(2 * each, dim=0) - math.log(len(each))) / 2)
+
+
+def log_margins(module: nn.Module, X: Tensor, y: Tensor) -> tuple[np.ndarray, float]:
+    r"""Margins of a network, and the log of the root mean square of its data.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A network that returns logits of shape (n, n_classes).
+    X : Tensor of shape (n, ...)
+    y : Tensor of shape (n,), int64
+
+    Returns
+    -------
+    margins : ndarray of shape (n,), float64
+        :math:`f_y - \max_{j\ne y} f_j`.
+    log_scale : float
+        Log of :math:`\|X\|_F / n`.
+    """
+    reference = next(module.parameters())
+    margins, squares = [], 0.0
+    for samples, labels in zip(X.split(8 * _BATCH), y.split(8 * _BATCH), strict=True):
+        samples = samples.to(reference.device, reference.dtype)
+        with evaluation_mode(module):
+            logits = module(samples).double()
+        labels = _check_logits(logits, labels.to(logits.device))
+        others = logits.scatter(1, labels, -math.inf).max(dim=1).values
+        margins.append((logits.gather(1, labels)[:, 0] - others).cpu())
+        squares += float(torch.linalg.vector_norm(samples.double()) ** 2)
+    log_scale = math.log(squares) / 2 - math.log(len(X)) if squares else -math.inf
+    return torch.cat(margins).numpy(), log_scale
+
+
+def _check_logits(logits: Any, labels: Tensor) -> Tensor:
+    """Return labels as a column, if there is a logit for each of them."""
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+        came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits)
+        raise ValueError(
+            "fisher_rao and margins need a network that returns one logit per class, "
+            f"shape (n, n_classes) with 2 classes or more, got {came}."
+        )
+    if labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise ValueError(
+            f"y must lie between 0 and {logits.shape[1] - 1}, the last output of the "
+            f"network, got {int(labels.min())} to {int(labels.max())}."
+        )
+    return labels[:, None]
+
+
+def _tensors_in_use(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return parameters in use and buffers, in float64, by name.
+
+    Of what a parametrization makes, the result stands for its arguments. The older
+    hooks (weight_norm, prune) make it anew in each forward pass: there the stored
+    tensors are given, whose growth is that of the result.
+    """
+    tensors: dict[str, Tensor] = {}
+    with evaluation_mode(module):
+        for prefix, part in own_modules(module):
+            stored = dict(part.named_parameters(recurse=False))
+            for name in effective_tensors(part):
+                if name in stored or parametrize.is_parametrized(part, name):
+                    full = f"{prefix}.{name}".lstrip(".")
+                    tensors[full] = effective_tensor(part, name)
+                    stored.pop(name, None)
+            tensors |= {f"{prefix}.{n}".lstrip("."): t for n, t in stored.items()}
+    buffers = {name: _double(buffer) for name, buffer in module.named_buffers()}
+    return {name: _double(t) for name, t in tensors.items()}, buffers
+
+
+def _double(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    tensor = tensor.cpu() if tensor.device.type == "mps" else tensor
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def _along_parameters(
+    module: nn.Module,
+    tensors: dict[str, Tensor],
+    constants: dict[str, Tensor],
+    samples: Tensor,
+) -> tuple[Any, Tensor]:
+    """Return outputs, and their derivative along the parameters themselves."""
+    with _forward_kernels(module), forward_ad.dual_level():
+        with warnings.catch_warnings():
+            # torch compiles its own rules at the first dual, and warns of how.
+            warnings.filterwarnings("ignore", message="`torch.jit.script`")
+            duals = {name: forward_ad.make_dual(t, t) for name, t in tensors.items()}
+        output = torch.func.functional_call(
+            module, (duals, constants), (samples,), tie_weights=False
+        )
+        if not isinstance(output, Tensor):
+            return output, samples
+        logits, tangent = forward_ad.unpack_dual(output)
+    return logits, torch.zeros_like(logits) if tangent is None else tangent
+
+
+@contextmanager
+def _forward_kernels(module: nn.Module) -> Iterator[None]:
+    """Enter evaluation mode, with kernels that have forward-mode derivatives."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with evaluation_mode(module), sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)

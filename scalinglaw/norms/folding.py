@@ -1,0 +1,212 @@
+r"""Batch normalisation merged into the layer before it, as in evaluation.
+
+In evaluation, batch normalisation multiplies channel c by the fixed number
+:math:`\gamma_c/\sqrt{v_c+\epsilon}`. Merged into the layer before, it shows the
+weights that the function depends on: if a convolution grows by a factor and the
+running variance follows, nothing changes.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
+
+from .effective import (
+    TRANSPOSED,
+    effective_tensor,
+    effective_tensors,
+    evaluation_mode,
+)
+
+__all__ = ["Fold", "find_folds", "fold_normalization"]
+
+_NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
+# They return what they are given, in evaluation.
+_TRANSPARENT = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A layer and the batch normalisation that follows it.
+
+    Attributes
+    ----------
+    layer_name, normalization_name : str
+        Dotted paths in the network.
+    layer, normalization : torch.nn.Module
+        The two parts.
+    """
+
+    layer_name: str
+    normalization_name: str
+    layer: nn.Module
+    normalization: nn.Module
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of the layer that computes what both do."""
+        bias = None
+        if "bias" in effective_tensors(self.layer):
+            bias = effective_tensor(self.layer, "bias")
+        part: Any = self.normalization
+        arguments = (
+            effective_tensor(self.layer, "weight"),
+            bias,
+            part.running_mean,
+            part.running_var,
+            part.eps,
+            part.weight,
+            part.bias,
+        )
+        if isinstance(self.layer, nn.Linear):
+            weight, bias = fuse_linear_bn_weights(*arguments)
+        else:
+            transposed = isinstance(self.layer, TRANSPOSED)
+            weight, bias = fuse_conv_bn_weights(*arguments, transpose=transposed)
+        return weight.detach(), bias.detach()
+
+
+def find_folds(module: nn.Module) -> list[Fold]:
+    """Return the pairs of a layer and the batch normalisation that follows it.
+
+    The forward pass says what follows what, not the order of registration: it is
+    traced by ``torch.fx``.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+
+    Returns
+    -------
+    list of Fold
+        Empty without batch normalisation.
+
+    Raises
+    ------
+    ValueError
+        If the network cannot be traced, or one of its batch normalisations does not
+        follow a layer of its own.
+    """
+    if not any(_has_fixed_scale(part) for part in module.modules()):
+        return []
+    try:
+        with evaluation_mode(module):
+            graph = fx.symbolic_trace(module).graph
+    except Exception as error:
+        # A user's forward may raise anything when it meets a proxy.
+        raise ValueError(
+            "fold_normalization=True needs a network that torch.fx can trace, to see "
+            f"which layer each normalisation follows, got {type(module).__name__}: "
+            f"{error}. Use fold_normalization=False."
+        ) from error
+    calls = [node for node in graph.nodes if node.op == "call_module"]
+    targets = [node.target for node in calls]
+    folds, alone = [], []
+    for node in calls:
+        part = module.get_submodule(node.target)
+        if not _has_fixed_scale(part):
+            continue
+        source = node.args[0]
+        layer = _called(module, source)
+        while isinstance(layer, _TRANSPARENT) and len(source.users) == 1:
+            source = source.args[0]
+            layer = _called(module, source)
+        if (
+            layer is None
+            or not _can_fold(layer, part)
+            or len(source.users) > 1
+            or targets.count(source.target) > 1
+            or targets.count(node.target) > 1
+        ):
+            alone.append(f"{node.target!r} ({type(part).__name__})")
+        else:
+            folds.append(Fold(source.target, node.target, layer, part))
+    if alone:
+        raise ValueError(
+            f"fold_normalization=True cannot fold {', '.join(alone)}: each must "
+            "follow, at once and once only, a convolution or linear layer whose output "
+            "nothing else reads. Use fold_normalization=False."
+        )
+    return folds
+
+
+def fold_normalization(module: nn.Module) -> nn.Module:
+    """Copy of a network with each batch normalisation merged into the layer before.
+
+    In evaluation mode it computes the same function. Only batch normalisation with
+    running statistics has a fixed scale in evaluation; layer, group and instance
+    normalisation divide by what they find in each sample, and stay.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network. It is not changed.
+
+    Returns
+    -------
+    torch.nn.Module
+        The copy, in evaluation mode. A layer that had no bias has one.
+
+    Raises
+    ------
+    ValueError
+        If the network cannot be traced by ``torch.fx``, or one of its batch
+        normalisations does not follow a layer of its own.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from scalinglaw.norms import fold_normalization
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    >>> folded, X = fold_normalization(net), torch.ones(2, 3)
+    >>> [type(part).__name__ for part in folded]
+    ['Linear', 'Identity']
+    >>> torch.allclose(folded(X), net.eval()(X))
+    True
+    """
+    folds = find_folds(module)
+    folded = copy.deepcopy(module).eval()
+    for fold in folds:
+        with evaluation_mode(module):
+            weight, bias = fold.tensors()
+        layer: Any = folded.get_submodule(fold.layer_name)
+        for name in ("weight", "bias"):
+            if parametrize.is_parametrized(layer, name):
+                parametrize.remove_parametrizations(layer, name)
+        layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
+        parent, _, name = fold.normalization_name.rpartition(".")
+        setattr(folded.get_submodule(parent), name, nn.Identity())
+    return folded
+
+
+def _has_fixed_scale(part: nn.Module) -> bool:
+    return (
+        isinstance(part, _NORMALIZATIONS)
+        and isinstance(part.running_var, torch.Tensor)
+        and part.track_running_stats
+    )
+
+
+def _called(module: nn.Module, node: Any) -> nn.Module | None:
+    """Return the part that made a value of the graph, if one did."""
+    if isinstance(node, fx.Node) and node.op == "call_module":
+        return module.get_submodule(str(node.target))
+    return None
+
+
+def _can_fold(layer: nn.Module, normalization: Any) -> bool:
+    """Whether the channels of the normalisation are the outputs of the layer."""
+    if not isinstance(layer, _LAYERS):
+        return False
+    if isinstance(layer, TRANSPOSED) and layer.groups > 1:
+        return False  # torch's fusion scales the wrong axis of those
+    linear = isinstance(layer, nn.Linear)
+    outputs = layer.out_features if linear else layer.out_channels
+    return outputs == normalization.num_features
