@@ -349,6 +349,7 @@ def _window_view(law: ScalingLawEstimator) -> View:
         ),
         lines=lines,
         log_y=False,
+        note="" if len(grid) else "no window holds a straight line",
         color_label="width of the window (ratio of its ends)",
     )
 
@@ -388,7 +389,11 @@ class _Axis:
 
 
 def _draw(view: View, ax: Axes) -> None:
-    tables = [table for table in (view.curves, view.points) if table is not None]
+    tables = [
+        table
+        for table in (view.curves, view.points)
+        if table is not None and len(table)
+    ]
     x_axis = _Axis.fitting(view.x_label, *(table["log_x"] for table in tables))
     y_axis = _Axis.fitting(
         view.y_label, *(table["log_y"] for table in tables), is_log=view.log_y
@@ -404,9 +409,9 @@ def _draw(view: View, ax: Axes) -> None:
         colors = plt.cm.ScalarMappable(
             LogNorm(sizes.min() / 1.01, sizes.max() * 1.01), plt.get_cmap("viridis")
         )
-        if view.curves is not None:
+        if view.curves is not None and len(view.curves):
             _draw_curves(view.curves, ax, x_axis, y_axis, colors)
-        if view.points is not None:
+        if view.points is not None and len(view.points):
             _draw_points(view.points, ax, x_axis, y_axis, colors)
         if view.x_label == "train size":
             # The axis says what the colours would say again.

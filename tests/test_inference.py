@@ -130,6 +130,26 @@ def test_clustered_scores_are_those_of_statsmodels(clustered):
     assert_allclose(covariance, fitted.cov_params(), rtol=2e-3)
 
 
+def test_collinear_columns_leave_their_coefficients_without_a_bound(clustered):
+    design, y, groups = clustered
+    twice = np.column_stack([design, design[:, 1] * 1e6])
+    covariance, _ = cluster_robust(twice, _residuals(design, y), groups)
+    expected, _ = cluster_robust(design, _residuals(design, y), groups)
+    assert_allclose(covariance[0, 0], expected[0, 0])
+    assert np.isinf(covariance[1, 1])
+    assert np.isinf(covariance[2, 2])
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+def test_cr2_does_not_depend_on_the_units_of_the_columns(clustered, unit):
+    design, y, groups = clustered
+    residuals = _residuals(design, y)
+    before, df = cluster_robust(design, residuals, groups)
+    after, df_after = cluster_robust(design * [1.0, unit], residuals, groups)
+    assert_allclose(after[1, 1] * unit**2, before[1, 1])
+    assert_allclose(df_after, df)
+
+
 def test_interval_uses_students_quantile():
     low, high = Estimate(1.0, 0.1, 4.0).conf_int()
     assert_allclose(high - low, 2 * 0.1 * stats.t.ppf(0.975, 4))

@@ -111,13 +111,26 @@ def test_fitting_and_transforming_leave_the_input_alone(table):
     assert_frame_equal(table, before)
 
 
-def test_predictions_extend_the_data_law(law):
+def test_predictions_extend_a_law_between_the_measured_and_the_predicted_one(law):
     sizes = np.array([500, 4000, 32_000])
     error, low, high = law.predict(sizes, return_interval=True)
     assert ((low < error) & (error < high)).all()
-    slope = np.diff(np.log(error)) / np.diff(np.log(sizes))
-    assert_allclose(slope, -law.gamma_measured_.estimate)
+    slopes = np.diff(np.log(error)) / np.diff(np.log(sizes))
+    minima = np.log(law.optima_["error"]).groupby(law.optima_["train_size"]).mean()
+    measured = np.polyfit(np.log(minima.index), minima, 1)[0]
+    predicted = -law.gamma_predicted_.estimate
+    assert_allclose(slopes[0], slopes[1])
+    assert min(measured, predicted) < slopes[0] < max(measured, predicted)
     assert (high / low)[2] > (high / low)[1]
+
+
+def test_a_law_that_is_contradicted_is_not_used_to_forecast():
+    law = ScalingLawEstimator().fit(make_trajectories(violation=0.3, random_state=0))
+    assert law.consistency_["p_value"] < 0.01
+    sizes = np.array([4000, 32_000])
+    slope = np.diff(np.log(law.predict(sizes))) / np.log(8)
+    minima = np.log(law.optima_["error"]).groupby(law.optima_["train_size"]).mean()
+    assert_allclose(slope, np.polyfit(np.log(minima.index), minima, 1)[0])
 
 
 def test_the_score_is_near_one_on_more_of_the_same_and_low_on_another(law):
@@ -219,7 +232,8 @@ def test_a_slow_tail_is_censored_but_its_knee_is_not():
 
 def test_ignoring_an_offset_biases_gamma1_and_fitting_it_does_not():
     table = make_trajectories(offset=0.02, random_state=0)
-    ignored = ScalingLawEstimator(window=(0.01, 1.0)).fit(table)
+    with pytest.warns(UnresolvedExponentWarning, match="offset=True"):
+        ignored = ScalingLawEstimator().fit(table)
     fitted = ScalingLawEstimator(offset=True).fit(table)
     assert ignored.gamma1_.estimate < 0.49
     assert_allclose(fitted.gamma1_.estimate, 0.5, rtol=0.03)

@@ -111,3 +111,14 @@ def test_an_unknown_kind_names_those_there_are(law):
 def test_a_law_that_was_not_fitted_has_no_figure():
     with pytest.raises(NotFittedError):
         ScalingLawDisplay.from_estimator(ScalingLawEstimator())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # what the data lack is the point
+def test_a_law_that_found_next_to_nothing_still_has_its_figures(kind):
+    short = make_trajectories(
+        train_sizes=[100, 200, 400, 800], n_seeds=1, n_records=3, random_state=0
+    )
+    law = ScalingLawEstimator(landmark="minimum").fit(short)
+    assert law.window_grid_.empty
+    ScalingLawDisplay.from_estimator(law, kind=kind).figure_.canvas.draw()

@@ -121,10 +121,10 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
     >>> law = ScalingLawEstimator().fit(make_trajectories(random_state=0))
     >>> law.exponents_[["estimate", "ci_low", "ci_high"]].round(2)
                      estimate  ci_low  ci_high
-    gamma1               0.50    0.49     0.51
-    gamma2               1.00    0.98     1.01
-    gamma_predicted      0.50    0.49     0.51
-    gamma_measured       0.50    0.49     0.51
+    gamma1                0.5    0.50     0.51
+    gamma2                1.0    0.99     1.02
+    gamma_predicted       0.5    0.50     0.51
+    gamma_measured        0.5    0.49     0.51
     """
 
     def __init__(
@@ -202,6 +202,10 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Forecast the error at the optimum.
 
+        The exponent is the measured one; where the law is tested and not contradicted,
+        the best combination of the measured and the predicted one, which forecasts
+        better (``benchmarks/forecast.py``).
+
         Parameters
         ----------
         train_size : array-like of shape (n,)
@@ -218,7 +222,7 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         log_error, low, high = forecast_optimum(
-            train_size, self.data_law_, self._optimum_shift, 1 - self.confidence_level
+            train_size, self._laws.forecast_law, 1 - self.confidence_level
         )
         error = self.offset_ + np.exp(log_error)
         if not return_interval:
@@ -434,7 +438,6 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
             name="offset",
         )
         self._store_window(curves, laws)
-        self._optimum_shift = laws.optimum_shift
         self.trajectories_ = table.assign(
             log_error=np.log(np.exp(table["log_error"]) - laws.offset)
             if laws.offset

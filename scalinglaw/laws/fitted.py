@@ -55,8 +55,8 @@ class FittedLaws:
         Error taken off before logarithms; 0 without an offset.
     offset_test : Estimate
         Weight of the offset's regressor in the window, over its error.
-    optimum_shift : float
-        Log error at the minimum less that at the landmark.
+    forecast_law : Line or None
+        Log error at the minimum against log train size: what forecasts extend.
     """
 
     exponents: Mapping[str, Estimate]
@@ -77,4 +77,4 @@ class FittedLaws:
     results: Mapping[str, Any] = field(default_factory=dict)
     offset: float = 0.0
     offset_test: Estimate = field(default_factory=Estimate.missing)
-    optimum_shift: float = 0.0
+    forecast_law: Line | None = None

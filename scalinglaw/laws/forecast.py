@@ -2,31 +2,101 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from .._validation import check_positive
-from .inference import Line
+from .inference import Estimate, Line, fit_line, satterthwaite
+from .landmark import Landmarks
 
-__all__ = ["forecast_curve", "forecast_optimum"]
+__all__ = ["fit_forecast", "forecast_curve", "forecast_optimum"]
 
+# Below this p-value the product and the measured exponent are not combined.
+_CONTRADICTED = 0.05
 _N_BINS = 80
 
 
+def fit_forecast(
+    log_size: np.ndarray,
+    minima: Landmarks,
+    landmarks: Landmarks,
+    usable: np.ndarray,
+    predicted: Estimate,
+    measured: Estimate,
+    consistency: Estimate,
+) -> Line | None:
+    r"""Return the line that forecasts of the lowest error extend.
+
+    Where the law is not contradicted, its exponent is known twice: as the product
+    :math:`\gamma_1\gamma_2`, and as the slope of the minima. The first owes nothing to
+    the heights of the minima, so that the two are weighted by their inverse variances.
+    Otherwise the slope of the minima stands alone.
+
+    Parameters
+    ----------
+    log_size : array of shape (n_sizes,)
+        Natural logarithms of the train sizes.
+    minima, landmarks : Landmarks
+        Lowest errors, and what gamma2 was fitted to, one per train size.
+    usable : array of bool of shape (n_sizes,)
+        Train sizes that tell where their landmark is.
+    predicted, measured, consistency : Estimate
+        The product, the measured exponent, and their difference.
+
+    Returns
+    -------
+    Line or None
+        None where there is no measured exponent.
+    """
+    if not np.isfinite(measured.estimate):
+        return None
+    reached = usable & ~minima.censored
+    y = minima.y
+    if reached.sum() < max(2, usable.sum() / 2):
+        # Most minima lie beyond the end of training: the landmarks, moved to where
+        # the others are, stand for them.
+        shift = np.mean((minima.y - landmarks.y)[reached if reached.any() else usable])
+        y, reached = landmarks.y + shift, usable
+    line, _ = fit_line(log_size[reached], y[reached], -1)
+    if not consistency.p_value > _CONTRADICTED or not line.std_err > 0:
+        return line
+    slope = _combined(predicted, Estimate(line.exponent, line.std_err, line.df))
+    x, y = log_size[reached], y[reached]
+    residuals = y - y.mean() + slope.estimate * (x - x.mean())
+    scatter = float(np.sqrt(np.sum(residuals**2) / line.df))
+    return replace(
+        line,
+        intercept=float(y.mean() + slope.estimate * x.mean()),
+        exponent=slope.estimate,
+        std_err=slope.std_err,
+        height_std_err=scatter / np.sqrt(len(x)),
+        scatter=scatter,
+    )
+
+
+def _combined(first: Estimate, second: Estimate) -> Estimate:
+    """Return the mean of two independent estimates, weighted by inverse variances."""
+    weights = np.array([first.std_err**-2.0, second.std_err**-2.0])
+    values = np.array([first.estimate, second.estimate])
+    df = satterthwaite(weights, np.array([first.df, second.df]))
+    return Estimate(
+        float(weights @ values / weights.sum()), float(weights.sum() ** -0.5), df
+    )
+
+
 def forecast_optimum(
-    train_size: Any, law: Line | None, shift: float, alpha: float
+    train_size: Any, law: Line | None, alpha: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Extend the data law to other train sizes.
+    """Extend the law of the lowest error to other train sizes.
 
     Parameters
     ----------
     train_size : array-like of shape (n,)
         Train sizes.
     law : Line or None
-        The data law, at the landmark.
-    shift : float
-        Log error at the optimum less that at the landmark.
+        From :func:`fit_forecast`.
     alpha : float
         Significance level of the prediction interval.
 
@@ -38,7 +108,7 @@ def forecast_optimum(
     Raises
     ------
     ValueError
-        If there is no data law, or a train size is not positive.
+        If there is no law, or a train size is not positive.
     """
     log_size = np.log(check_positive(np.atleast_1d(train_size), "train_size"))
     if law is None:
@@ -47,7 +117,7 @@ def forecast_optimum(
             "because training stopped before the optimum in too many train sizes."
         )
     low, high = law.conf_band(log_size, alpha, new_point=True)
-    return law.predict(log_size) + shift, low + shift, high + shift
+    return law.predict(log_size), low, high
 
 
 def forecast_curve(

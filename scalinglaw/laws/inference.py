@@ -35,6 +35,9 @@ __all__ = [
     "with_known_noise",
 ]
 
+# Relative size of an eigenvalue of X'X, columns of unit length, that rounding explains.
+_COLLINEAR = 1e-12
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -211,7 +214,8 @@ def cluster_robust(
     Returns
     -------
     covariance : array of shape (k, k)
-        Of the coefficients.
+        Of the coefficients; infinite for those that collinear columns leave
+        undetermined.
     df : array of shape (k,)
         Degrees of freedom of each coefficient's variance, under independent
         errors of equal variance as the working model.
@@ -221,9 +225,14 @@ def cluster_robust(
     Bell and McCaffrey (2002); Pustejovsky and Tipton (2018), eqs. 8 and 11.
     """
     n_groups, k = int(groups.max()) + 1, design.shape[1]
-    values, vectors = np.linalg.eigh(design.T @ design)
-    root = (vectors / np.sqrt(values)) @ vectors.T
-    scaled = design @ root
+    # Columns of unit length first, so that what counts as collinear has no unit.
+    length = np.sqrt(np.sum(design**2, axis=0))
+    length = np.where(length > 0, length, 1.0)
+    values, vectors = np.linalg.eigh((design / length).T @ (design / length))
+    lost = values <= _COLLINEAR * values[-1]
+    root = (vectors / np.sqrt(np.where(lost, np.inf, values))) @ vectors.T
+    scaled = (design / length) @ root
+    root = root / length
     gram = np.empty((n_groups, k, k))
     score = np.empty((n_groups, k))
     for i in range(k):
@@ -238,6 +247,8 @@ def cluster_robust(
     adjust = (basis / np.sqrt(left)[:, None, :]) @ basis.transpose(0, 2, 1)
     scores = np.einsum("gij,gj->gi", adjust, score) @ root
     covariance = scores.T @ scores
+    unknown = np.any(np.abs(vectors[:, lost]) > 1e-6, axis=1)
+    covariance[unknown] = covariance[:, unknown] = np.inf
     # One column per coefficient: q_g = (I - B_g)^{-1/2} M^{1/2} e_c.
     contrast = adjust @ root
     pushed = gram @ contrast
@@ -306,7 +317,7 @@ def influence(design: np.ndarray) -> np.ndarray:
     """
     first = np.zeros(design.shape[1])
     first[0] = 1.0
-    return design @ np.linalg.solve(design.T @ design, first)
+    return design @ (np.linalg.pinv(design.T @ design, hermitian=True) @ first)
 
 
 def test_set_variance(weights: np.ndarray, log_error: np.ndarray, n_test: int) -> float:

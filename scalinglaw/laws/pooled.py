@@ -15,6 +15,7 @@ from ..exceptions import CensoredOptimumWarning, UnresolvedExponentWarning
 from .crossover import Crossover, fit_crossover
 from .curves import Curves, demean, local_linear
 from .fitted import FittedLaws
+from .forecast import fit_forecast
 from .inference import (
     Estimate,
     Line,
@@ -28,7 +29,7 @@ from .inference import (
     with_known_noise,
 )
 from .landmark import Landmarks, average_minima, smoothed_minima
-from .offset import offset_evidence, remove_offset
+from .offset import offset_evidence, remove_offset, seems_offset
 from .window import (
     MeanCurves,
     Window,
@@ -121,6 +122,12 @@ def fit_pooled(
     resolved = trusted
     if not resolved:
         remarks += (_remark_on_slope(crossover, found),)
+    if removed is not None:
+        offset_test = removed.test
+    else:
+        offset_test = offset_evidence(curves, inside, gamma1)
+        if seems_offset(offset_test):
+            remarks += (_remark_on_offset(offset_test),)
 
     nowhere = np.full(curves.n_sizes, np.nan)
     gamma2, optimum_law, optimum_results = _law_of_train_size(
@@ -129,12 +136,13 @@ def fit_pooled(
     measured, data_law, data_results = _law_of_train_size(
         curves, landmarks, "y", gamma1
     )
+    predicted = product(gamma1, gamma2)
     consistency, z_results = _test_law(curves, landmarks, gamma1, gamma2, resolved)
     return FittedLaws(
         exponents={
             "gamma1": gamma1,
             "gamma2": gamma2,
-            "gamma_predicted": product(gamma1, gamma2),
+            "gamma_predicted": predicted,
             "gamma_measured": measured,
         },
         consistency=consistency,
@@ -162,10 +170,16 @@ def fit_pooled(
             if results is not None
         },
         offset=removed.offset if removed else 0.0,
-        offset_test=removed.test
-        if removed
-        else offset_evidence(curves, inside, gamma1),
-        optimum_shift=_shift_to_minimum(curves, optima, landmarks),
+        offset_test=offset_test,
+        forecast_law=fit_forecast(
+            np.log(curves.train_sizes),
+            average_minima(curves, optima),
+            landmarks,
+            _usable(curves, landmarks),
+            predicted,
+            measured,
+            consistency,
+        ),
     )
 
 
@@ -268,6 +282,16 @@ def _remark_on_slope(crossover: Crossover | None, window: Window | None) -> str:
         text = f"gamma1 has no number: no window has enough checkpoints, and {why}."
     else:
         text = f"gamma1 is an effective maximum slope, not a resolved exponent: {why}."
+    warnings.warn(text, UnresolvedExponentWarning, stacklevel=5)
+    return text
+
+
+def _remark_on_offset(evidence: Estimate) -> str:
+    text = (
+        "the error levels off within the window, as an error that no norm removes "
+        f"would make it (F = {evidence.statistic**2:.1f}): gamma1 may be too small. "
+        "Fit with offset=True and compare."
+    )
     warnings.warn(text, UnresolvedExponentWarning, stacklevel=5)
     return text
 
@@ -389,16 +413,6 @@ def _norm_line(curves: Curves, inside: np.ndarray, gamma1: Estimate) -> Line | N
         df=gamma1.df,
         scatter=spread,
     )
-
-
-def _shift_to_minimum(curves: Curves, optima: Landmarks, landmarks: Landmarks) -> float:
-    """Return how far the lowest error lies below the error at the landmark, in logs."""
-    minima = average_minima(curves, optima)
-    both = ~minima.censored & ~landmarks.censored
-    both = both if both.any() else ~landmarks.censored
-    if landmarks.kind != "knee" or not both.any():
-        return 0.0
-    return float(np.mean(minima.y[both] - landmarks.y[both]))
 
 
 def summarise_sensitivity(table: pd.DataFrame, chosen: float) -> pd.Series:

@@ -92,6 +92,7 @@ def fit_published(
         norm_law=_norm_line(curves, inside, gamma1),
         optimum_law=optimum_law,
         data_law=data_law,
+        forecast_law=data_law,
         optima=optima,
         landmarks=Landmarks(
             landmark_x,

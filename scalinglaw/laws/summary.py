@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 from statsmodels.iolib.summary2 import Summary
 
+from .offset import seems_offset
+
 if TYPE_CHECKING:
     from .estimator import ScalingLawEstimator
 
 __all__ = ["conclude", "summarise"]
-
-# An offset is suggested above this F: below, taking it off costs more than it gains.
-_LARGE_F = 8.0
 
 
 def summarise(law: ScalingLawEstimator) -> Summary:
@@ -79,8 +78,8 @@ def _settings(law: ScalingLawEstimator) -> dict[str, str]:
     if law.offset:
         settings["Offset"] = f"{law.offset_:.3g} taken off the error"
     elif np.isfinite(f_value):
-        advice = "; try offset=True" if f_value > _LARGE_F else ""
-        settings["Offset"] = f"not fitted; F = {f_value:.1f} in the window{advice}"
+        seen = "seen" if seems_offset(law._laws.offset_test) else "not seen"
+        settings["Offset"] = f"not fitted; {seen} in the window (F = {f_value:.1f})"
     return settings
 
 
