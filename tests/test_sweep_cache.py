@@ -1,6 +1,7 @@
 """The cache of a sweep under kills, rivals, full disks and interrupts."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,8 +11,9 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 from sklearn.datasets import make_blobs
+from skorch.callbacks import Callback
 
-from scalinglaw import TrajectorySweep
+from scalinglaw import TrajectoryClassifier, TrajectorySweep
 from scalinglaw.exceptions import RunFailedWarning
 from scalinglaw.sweep import read_cache
 
@@ -165,6 +167,31 @@ def test_an_interrupted_sweep_keeps_what_is_done(blobs, tmp_path):
     assert Interrupted.n_left == -4  # the interrupted run and the two others
     whole = _sweep().fit(*blobs).trajectories_
     assert_frame_equal(sweep.trajectories_, whole, check_exact=True)
+
+
+def test_a_run_that_skorch_cut_short_at_ctrl_c_is_not_finished(blobs, tmp_path):
+    # skorch swallows KeyboardInterrupt and returns the net as it is.
+    class Interrupting(Callback):
+        n_epochs = 0
+
+        def on_epoch_end(self, net, **kwargs):
+            Interrupting.n_epochs += 1
+            if Interrupting.n_epochs == 14:
+                signal.raise_signal(signal.SIGINT)
+
+    mlp = TrajectoryClassifier(max_epochs=5, n_records=4, callbacks=[Interrupting()])
+    sweep = _sweep(cache_dir=tmp_path).set_params(estimator=mlp)
+    with pytest.warns(RunFailedWarning, match="interrupted"):
+        sweep.fit(*blobs)
+    assert sweep.interrupted_
+    # The third run was in its fourth epoch.
+    assert sweep.trajectories_.groupby(["train_size", "seed"]).ngroups == 2
+    assert len(list(tmp_path.rglob("*.parquet"))) == 2
+    sweep.fit(*blobs)
+    assert not sweep.interrupted_
+    last = sweep.trajectories_.groupby(["train_size", "seed"])["epoch"].max()
+    assert (last == 5).all()
+    assert len(last) == 6
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")

@@ -1,6 +1,6 @@
 """Train one classifier at many train sizes and seeds."""
 
-from .cache import read_cache
+from .cache import read_cache, read_records
 from .estimator import TrajectorySweep
 
-__all__ = ["TrajectorySweep", "read_cache"]
+__all__ = ["TrajectorySweep", "read_cache", "read_records"]

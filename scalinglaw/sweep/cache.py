@@ -34,7 +34,7 @@ from ..trajectories import (
 from .fingerprint import fingerprint, library_versions
 from .runs import Run
 
-__all__ = ["RunCache", "read_cache"]
+__all__ = ["RunCache", "read_cache", "read_records"]
 
 # Raise when runs recorded by an older release are no longer what a new one
 # would record.
@@ -238,6 +238,37 @@ def read_cache(cache_dir: str | os.PathLike) -> pd.DataFrame:
     if len(tables) == 1:
         return next(iter(tables.values()))
     return concat_trajectories(tables)
+
+
+def read_records(cache_dir: str | os.PathLike) -> pd.DataFrame:
+    """Return how each finished run of a cache folder was made.
+
+    Parameters
+    ----------
+    cache_dir : path-like
+        A folder that :class:`TrajectorySweep` was given as ``cache_dir``, or
+        one of its subfolders.
+
+    Returns
+    -------
+    DataFrame
+        One row per run: ``sweep`` (name of the subfolder), ``train_size``,
+        ``seed``, ``seconds``, ``device``, ``finished`` (ISO 8601, UTC). Damaged
+        records are left out.
+    """
+    columns = ["sweep", "train_size", "seed", "seconds", "device", "finished"]
+    rows = []
+    folder = Path(cache_dir)
+    for path in sorted(
+        [*folder.glob("train_size=*.json"), *folder.glob("*/train_size=*.json")]
+    ):
+        try:
+            record = json.loads(path.read_bytes())
+            rows.append([path.parent.name, *(record[name] for name in columns[1:])])
+        except (ValueError, KeyError, TypeError, OSError):
+            continue
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values(columns[:3], ignore_index=True)
 
 
 def _intact_runs(sweep: Path) -> Iterator[pd.DataFrame]:

@@ -68,6 +68,8 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
         The trajectory table of all finished runs.
     failures_ : DataFrame
         Runs that failed: ``train_size``, ``seed``, ``reason``, ``details``.
+    interrupted_ : bool
+        Whether Ctrl-C ended the sweep before its last run.
     train_sizes_ : list of int
         In increasing order.
     classes_ : ndarray of shape (n_classes,)
@@ -162,6 +164,7 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
             for seed in range(self.n_seeds)
         ]
         outcomes = self._train(runs, order, X, codes, classes, test, cache, fit_params)
+        self.interrupted_ = len(outcomes) < len(runs)
         self._store(outcomes)
         return self
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -113,13 +115,15 @@ def train_run(
     ------
     OSError
         If the finished run cannot be written to the cache.
+    KeyboardInterrupt
+        If Ctrl-C came, even where the estimator took it for the end of training.
     """
     # Another process may have finished it since this sweep made its list.
     if cache is not None and (known := cache.read(run)) is not None:
         return Outcome(run, known)
     start = time.perf_counter()
     try:
-        with _limited_threads(n_threads):
+        with _limited_threads(n_threads), _heeded_interrupt():
             fitted = _seeded_clone(estimator, run.random_state).fit(
                 take_rows(X, rows),
                 classes[codes[rows]],
@@ -170,6 +174,34 @@ def _table_of(fitted: Any, run: Run) -> pd.DataFrame:
     for position, (name, value) in enumerate(keys.items()):
         table.insert(position, name, np.int64(value))
     return check_trajectories(table)
+
+
+@contextlib.contextmanager
+def _heeded_interrupt() -> Iterator[None]:
+    """Raise KeyboardInterrupt at the end if one came in between.
+
+    skorch takes Ctrl-C for a wish to stop training and returns a net like any other.
+    The run would count as finished, and its stump be kept in the cache.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    # Handlers belong to the main thread; signals may be ignored, as under nohup.
+    here = threading.current_thread() is threading.main_thread()
+    if not (here and callable(before)):
+        yield
+        return
+    came = []
+
+    def note(number: int, frame: Any) -> None:
+        came.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
