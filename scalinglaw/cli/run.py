@@ -1,7 +1,8 @@
-"""``scalinglaw run``: a sweep and its laws from the command line."""
+"""``scalinglaw run``: a sweep, or a study, and its laws from the command line."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from .output import (
     console,
     law_to_dict,
     print_json,
+    print_table,
     save_figures,
     show_law,
     spoken_warnings,
@@ -22,6 +24,11 @@ _MODELS = ("cnn", "resnet", "vit", "perceptron")
 
 
 def run(
+    context: typer.Context,
+    study: Annotated[
+        Path | None,
+        typer.Argument(help="TOML file that describes a study of several models."),
+    ] = None,
     model: Annotated[str, typer.Option(help="cnn, resnet, vit or perceptron.")] = "cnn",
     data: Annotated[
         str, typer.Option(help="digits, fashion-mnist, mnist, cifar10 or cifar100.")
@@ -46,21 +53,39 @@ def run(
     cache_dir: Annotated[
         Path | None, typer.Option(help="Keep finished runs here, and resume.")
     ] = None,
-    output: Annotated[Path, typer.Option(help="Folder for table and figures.")] = Path(
-        "scalinglaw-run"
-    ),
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder for table, report and figures; scalinglaw-run."),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object.")
     ] = False,
 ) -> None:
-    """Train MODEL on DATA at many train sizes, fit the laws, write table and figures.
+    """Train at many train sizes, fit the laws, write table and figures.
+
+    Either one model by options, or a study of several models from a TOML file,
+    with a report in one HTML file. The same command again trains only what is
+    missing.
 
     Examples
     --------
+        scalinglaw run study.toml
+
         scalinglaw run --model cnn --data digits --width 8,16,32
 
         scalinglaw run --data fashion-mnist --train-sizes 250,500,1000,2000 --n-jobs 2
     """
+    if study is not None:
+        _refuse_options(context)
+        _run_study(
+            study,
+            n_jobs=n_jobs if _is_given(context, "n_jobs") else None,
+            output=output,
+            cache_dir=cache_dir,
+            json=json,
+        )
+        return
+    output = output or Path("scalinglaw-run")
     from .._validation import check_option
 
     check_option(model, "--model", _MODELS)
@@ -94,6 +119,85 @@ def run(
         print_json(law_to_dict(law))
     else:
         show_law(law, f"{model} on {data}")
+
+
+# What may be said beside a file; the rest is in the file.
+_BESIDE_STUDY = ("study", "n_jobs", "output", "cache_dir", "json")
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _refuse_options(context: typer.Context) -> None:
+    for name in context.params:
+        if name not in _BESIDE_STUDY and _is_given(context, name):
+            raise typer.BadParameter(
+                f"--{name.replace('_', '-')} does not go with a study: its TOML file "
+                "says what is trained. Change it there."
+            )
+
+
+def _run_study(
+    path: Path,
+    *,
+    n_jobs: int | None,
+    output: Path | None,
+    cache_dir: Path | None,
+    json: bool,
+) -> None:
+    """Run a study and write its table, report and figures."""
+    from ..study import read_study, run_study, write_report
+    from ..trajectories import write_trajectories
+
+    study = read_study(path)
+    study = replace(
+        study, output=output or study.output, cache=cache_dir or study.cache
+    )
+    # Before hours of training rather than after them.
+    study.output.mkdir(parents=True, exist_ok=True)
+    try:
+        result = run_study(study, n_jobs=n_jobs, verbose=1, say=_say)
+    except KeyboardInterrupt:
+        _say(f"finished runs are in {study.cache}: the same command goes on with them")
+        raise
+    for name, texts in sorted(result.remarks.items(), reverse=True):
+        for text in texts:
+            _say(f"warning: {name}{': ' if name else ''}{text}", style="yellow")
+    tables = study.output / "trajectories"
+    tables.mkdir(exist_ok=True)
+    for name, table in result.trajectories.items():
+        write_trajectories(table, tables / f"{name}.parquet")
+    write_report(result, study.output / "report.html", study.output / "figures")
+    _say(f"wrote report.html, figures and trajectories into {study.output}")
+    if json:
+        print_json(
+            {
+                "models": {name: law_to_dict(law) for name, law in result.laws.items()},
+                "comparisons": {
+                    found.exponent: _pairs(found) for found in result.comparisons
+                },
+                "remarks": result.remarks,
+            }
+        )
+        return
+    for name, law in result.laws.items():
+        show_law(law, f"{name} on {study.data.name}")
+    for found in result.comparisons:
+        pairs = found.differences.copy()
+        pairs.index = [f"{first} - {second}" for first, second in pairs.index]
+        print_table(pairs, f"{found.exponent} ({found.correction} adjusted)", "pair")
+
+
+def _pairs(found: Any) -> dict[str, Any]:
+    pairs = found.differences.copy()
+    pairs.index = [f"{first} - {second}" for first, second in pairs.index]
+    return {"differences": pairs.T.to_dict(), "homogeneity": found.homogeneity}
+
+
+def _say(text: str, style: str | None = None) -> None:
+    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def _classifier(model: str, width: str | None, max_epochs: int, lr: float) -> object:
