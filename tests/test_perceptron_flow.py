@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.integrate import solve_ivp
 
 from scalinglaw import make_teacher_student
 from scalinglaw.perceptron.flow import NormFlow, hebb_direction, norm_flow
+from scalinglaw.perceptron.krylov import KrylovBDF
 from scalinglaw.perceptron.losses import LOSSES
 from scalinglaw.perceptron.screening import ScreenedSamples
 
@@ -89,3 +91,58 @@ def test_the_path_is_the_same_without_leaving_out_samples(monkeypatch):
 def test_the_square_loss_is_never_screened():
     samples = ScreenedSamples(_signed(500, 10), screen=False)
     assert len(samples.at(1e4, np.eye(10)[0])) == 500
+
+
+@pytest.mark.parametrize("loss", ["logistic", "square"])
+@pytest.mark.parametrize("norm", [0.1, 100.0])
+def test_the_operator_is_the_jacobian(loss, norm):
+    signed = _signed(400, 12)
+    flow, n = NormFlow(signed, LOSSES[loss]), hebb_direction(signed)
+    times = flow.operator(np.log(norm), n)
+    product = np.column_stack([times(e) for e in np.eye(12)])
+    exact = flow.jacobian(np.log(norm), n)
+    assert_allclose(product, exact, rtol=1e-6, atol=1e-9 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("load", [2, 20])
+def test_the_path_is_the_same_without_a_matrix(load):
+    signed = _signed(80 * load, 80, seed=2)
+    norms = np.geomspace(0.01, 1e3, 40)
+    exact = norm_flow(signed, norms, rtol=1e-8, atol=1e-10).directions
+    krylov = norm_flow(signed, norms, linear_solver="krylov").directions
+    assert_allclose(krylov, exact, atol=1e-5)
+
+
+def test_the_matrix_free_flow_notices_where_the_norm_stops():
+    X, y, _ = make_teacher_student(400, 20, flip_probability=0.2, random_state=4)
+    norms = np.geomspace(0.01, 1e3, 40)
+    dense = norm_flow(X * y[:, None], norms)
+    krylov = norm_flow(X * y[:, None], norms, linear_solver="krylov")
+    assert krylov.stop_reason == dense.stop_reason == "norm_converged"
+    assert abs(len(krylov.norms) - len(dense.norms)) <= 1
+
+
+def test_backward_differentiation_follows_a_stiff_equation_to_its_tolerance():
+    # y' = A (y - cos t) - sin t with y(0) = 1: the solution is cos t, whatever the
+    # rates, here from 1 to 1e5.
+    rates = -np.geomspace(1.0, 1e5, 12)
+    times = np.linspace(0.0, 6.0, 25)
+    steps = []
+    for rtol in (1e-4, 1e-7):
+        solution = solve_ivp(
+            lambda t, y: rates * (y - np.cos(t)) - np.sin(t),
+            (0.0, 6.0),
+            np.ones(12),
+            method=KrylovBDF,
+            t_eval=times,
+            operator=lambda t, y: lambda v: rates * v,
+            rtol=rtol,
+            atol=rtol,
+        )
+        assert solution.success
+        assert np.abs(solution.y - np.cos(times)).max() < 30 * rtol
+        steps.append(solution.nfev)
+    # An explicit method would need 1e5 evaluations; an order above 2 shows in that
+    # a thousandth of the tolerance costs far less than 32 times as many.
+    assert steps[0] < 200
+    assert steps[1] < 8 * steps[0]

@@ -44,6 +44,11 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
         Records, log-spaced in the norm.
     loss : {"logistic", "square"}, default="logistic"
         ``"square"`` is the counterexample: it has no power law.
+    linear_solver : {"auto", "dense", "krylov"}, default="auto"
+        How ``"norm_flow"`` solves for its implicit steps: by a matrix of
+        `n_features` squared, or by GMRES without one, which is slower at large norms
+        and the only way where the matrix would not fit. ``"auto"`` takes the matrix
+        up to 4,000 features.
     lr : float, default=0.1
         Learning rate of ``"gradient_descent"``.
     max_steps : int, default=100000
@@ -92,6 +97,7 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
         init_norm: float = 1e-2,
         n_records: int = 60,
         loss: str = "logistic",
+        linear_solver: str = "auto",
         lr: float = 0.1,
         max_steps: int = 100_000,
         device: str = "auto",
@@ -102,6 +108,7 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
         self.init_norm = init_norm
         self.n_records = n_records
         self.loss = loss
+        self.linear_solver = linear_solver
         self.lr = lr
         self.max_steps = max_steps
         self.device = device
@@ -215,6 +222,7 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         check_option(self.solver, "solver", ("norm_flow", "gradient_descent"))
         check_option(self.loss, "loss", tuple(LOSSES))
+        check_option(self.linear_solver, "linear_solver", ("auto", "dense", "krylov"))
         check_number(self.init_norm, "init_norm", minimum=0.0)
         check_number(self.max_norm, "max_norm", minimum=float(self.init_norm))
         check_number(self.lr, "lr", minimum=0.0)
@@ -238,7 +246,7 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
                 max_steps=self.max_steps,
                 device=_torch_device(self.device),
             )
-        path = norm_flow(signed, norms, self.loss)
+        path = norm_flow(signed, norms, self.loss, linear_solver=self.linear_solver)
         if path.stop_reason == "norm_converged":
             return _with_optimum(path, signed, self.loss)
         return path

@@ -22,11 +22,14 @@ D'Amico, Bocchi and Negri (2025), arXiv:2505.13230, section 3.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from .krylov import KrylovBDF
 from .losses import LOSSES, Loss
 from .screening import ScreenedSamples
 
@@ -42,6 +45,8 @@ _RTOL, _ATOL = 1e-5, 1e-7
 _NEGLIGIBLE = 1e-8
 # Rows of a block of the Jacobian's sum: bounds the memory of the weighted copy.
 _BLOCK = 2048
+# More features than this and the matrices would take hundreds of megabytes.
+_LARGEST_MATRIX = 4_000
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,36 @@ class NormFlow:
         result[np.diag_indices_from(result)] -= 1.0
         return result
 
+    def operator(
+        self, log_norm: float, n: np.ndarray
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        r"""Return the derivatives of the velocity, as a product with a vector.
+
+        Parameters
+        ----------
+        log_norm : float
+            :math:`\log\lambda`.
+        n : array of shape (n_features,)
+            The direction.
+
+        Returns
+        -------
+        callable
+            From v to the Jacobian times v, without the matrix.
+        """
+        part, margin, g = self._pull(log_norm, n)
+        weights = -np.exp(log_norm) * self.loss.slopes(margin)
+        heavy = weights > _NEGLIGIBLE * weights.max()
+        if not heavy.all():
+            part, weights = part[heavy], weights[heavy]
+
+        def turn(v: np.ndarray) -> np.ndarray:
+            return -((weights * (part @ v)) @ part)
+
+        growth = n @ g
+        bend = (g + turn(n)) / growth**2
+        return lambda v: turn(v) / growth - g * (bend @ v) - v
+
     def steadiness(self, log_norm: float, n: np.ndarray) -> float:
         r"""Return w.g over the sum of its terms' absolute values.
 
@@ -180,6 +215,7 @@ def norm_flow(
     norms: np.ndarray,
     loss: str = "logistic",
     *,
+    linear_solver: str = "auto",
     rtol: float = _RTOL,
     atol: float = _ATOL,
 ) -> FlowPath:
@@ -194,6 +230,10 @@ def norm_flow(
         direction.
     loss : {"logistic", "square"}
         Which loss.
+    linear_solver : {"auto", "dense", "krylov"}
+        How the implicit steps' systems are solved: by a matrix of the size of the
+        features squared, or without one. ``"auto"`` takes the matrix up to 4,000
+        features.
     rtol, atol : float
         Tolerances of the direction's components.
 
@@ -202,7 +242,14 @@ def norm_flow(
     FlowPath
         Fewer records than `norms` where the norm stops growing before the last.
     """
-    flow = NormFlow(signed, LOSSES[loss])
+    flow, n_features = NormFlow(signed, LOSSES[loss]), signed.shape[1]
+    if linear_solver == "auto":
+        linear_solver = "dense" if n_features <= _LARGEST_MATRIX else "krylov"
+    options: dict[str, Any] = (
+        {"method": "BDF", "jac": flow.jacobian}
+        if linear_solver == "dense"
+        else {"method": KrylovBDF, "operator": flow.operator}
+    )
 
     def stalled(log_norm: float, n: np.ndarray) -> float:
         return flow.steadiness(log_norm, n) - _STALL
@@ -214,12 +261,11 @@ def norm_flow(
         flow.velocity,
         (log_norms[0], log_norms[-1]),
         hebb_direction(signed),
-        method="BDF",
         t_eval=log_norms,
-        jac=flow.jacobian,
         events=stalled,
         rtol=rtol,
-        atol=atol / np.sqrt(signed.shape[1]),
+        atol=atol / np.sqrt(n_features),
+        **options,
     )
     directions = solution.y.T
     directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
