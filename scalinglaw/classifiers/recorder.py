@@ -17,7 +17,7 @@ from ..exceptions import ZeroNormWarning
 from ..norms import NormTracker
 from ..trajectories import check_trajectories
 
-__all__ = ["NormRecorder", "record_steps"]
+__all__ = ["NormRecorder", "checked_scores", "record_steps"]
 
 # Training samples for norms that depend on data, at every record of a run.
 _DATA = 256
@@ -41,6 +41,8 @@ def record_steps(n_steps: int, n_records: int) -> np.ndarray:
     if n_steps + 1 <= n_records:
         return np.arange(n_steps + 1)
     n_points = n_records - 1
+    if n_points == 1:
+        return np.array([0, n_steps])
     # Rounding merges the first points: ask for more until enough are left.
     for asked in range(n_points, 4 * n_steps + n_points):
         steps = np.unique(np.geomspace(1, n_steps, asked).round().astype(int))
@@ -218,13 +220,17 @@ class NormRecorder(Callback):
             "epoch": self._step / self._n_batches,
             "step": self._step,
         }
-        row["train_error"], row["train_loss"] = _evaluate(net, self._train)
+        row["train_error"], row["train_loss"] = self._scores(net, self._train)
         if self._test is not None:
-            row["test_error"], row["test_loss"] = _evaluate(net, self._test)
+            row["test_error"], row["test_loss"] = self._scores(net, self._test)
             row["n_test"] = len(self._test)
         for name, value in self._tracker.compute().items():
             row[f"log_{name}"] = value
         self._rows.append(row)
+
+    def _scores(self, net: Any, dataset: Any) -> tuple[float, float]:
+        """Return error and mean loss; whoever trains many nets at once replaces it."""
+        return checked_scores(*_evaluate(net, dataset))
 
 
 def _plain_module(net: Any) -> nn.Module:
@@ -285,9 +291,13 @@ def _evaluate(net: Any, dataset: Any) -> tuple[float, float]:
             loss = loss + len(labels) * net.get_loss(output, labels, training=False)
             wrong = wrong + (output.argmax(dim=1) != labels).sum()
     n = len(dataset)
-    mean_loss = float(loss) / n
-    if not math.isfinite(mean_loss):
+    return int(wrong) / n, float(loss) / n
+
+
+def checked_scores(error: float, loss: float) -> tuple[float, float]:
+    """Return error and mean loss, or raise if training has diverged."""
+    if not math.isfinite(loss):
         raise ValueError(
             "training has diverged: the loss is not finite. Lower the learning rate."
         )
-    return int(wrong) / n, mean_loss
+    return error, loss

@@ -23,12 +23,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
 
-from .effective import (
-    effective_tensor,
-    effective_tensors,
-    evaluation_mode,
-    own_modules,
-)
+from .effective import evaluation_mode, own_modules, plain_copy
 
 __all__ = ["labelled_batch", "log_fisher_rao", "log_margins"]
 
@@ -97,7 +92,15 @@ def log_fisher_rao(module: nn.Module, X: Tensor, y: Tensor) -> float:
     float
         NaN if an output is not finite.
     """
-    tensors, constants = _tensors_in_use(module)
+    if any(parametrize.is_parametrized(part) for part in module.modules()):
+        # Not the arguments of a parametrization count, but what it makes.
+        module = plain_copy(module)
+    tensors = {
+        f"{prefix}.{name}".lstrip("."): _double(tensor)
+        for prefix, part in own_modules(module)
+        for name, tensor in part.named_parameters(recurse=False)
+    }
+    constants = {name: _double(buffer) for name, buffer in module.named_buffers()}
     device = next(iter(tensors.values())).device
     logs = []
     for samples, labels in zip(X.split(_BATCH), y.split(_BATCH), strict=True):
@@ -161,27 +164,6 @@ def _check_logits(logits: Any, labels: Tensor) -> Tensor:
     return labels[:, None]
 
 
-def _tensors_in_use(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return parameters in use and buffers, in float64, by name.
-
-    Of what a parametrization makes, the result stands for its arguments. The older
-    hooks (weight_norm, prune) make it anew in each forward pass: there the stored
-    tensors are given, whose growth is that of the result.
-    """
-    tensors: dict[str, Tensor] = {}
-    with evaluation_mode(module):
-        for prefix, part in own_modules(module):
-            stored = dict(part.named_parameters(recurse=False))
-            for name in effective_tensors(part):
-                if name in stored or parametrize.is_parametrized(part, name):
-                    full = f"{prefix}.{name}".lstrip(".")
-                    tensors[full] = effective_tensor(part, name)
-                    stored.pop(name, None)
-            tensors |= {f"{prefix}.{n}".lstrip("."): t for n, t in stored.items()}
-    buffers = {name: _double(buffer) for name, buffer in module.named_buffers()}
-    return {name: _double(t) for name, t in tensors.items()}, buffers
-
-
 def _double(tensor: Tensor) -> Tensor:
     tensor = tensor.detach()
     tensor = tensor.cpu() if tensor.device.type == "mps" else tensor
@@ -195,7 +177,7 @@ def _along_parameters(
     samples: Tensor,
 ) -> tuple[Any, Tensor]:
     """Return outputs, and their derivative along the parameters themselves."""
-    with _forward_kernels(module), forward_ad.dual_level():
+    with _forward_kernels(module), _told_if_missing(), forward_ad.dual_level():
         with warnings.catch_warnings():
             # torch compiles its own rules at the first dual, and warns of how.
             warnings.filterwarnings("ignore", message="`torch.jit.script`")
@@ -204,7 +186,7 @@ def _along_parameters(
             module, (duals, constants), (samples,), tie_weights=False
         )
         if not isinstance(output, Tensor):
-            return output, samples
+            return output, samples  # refused by the caller
         logits, tangent = forward_ad.unpack_dual(output)
     return logits, torch.zeros_like(logits) if tangent is None else tangent
 
@@ -219,3 +201,16 @@ def _forward_kernels(module: nn.Module) -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def _told_if_missing() -> Iterator[None]:
+    """Say which norm it is that needs a derivative which torch has not."""
+    try:
+        yield
+    except NotImplementedError as error:
+        raise ValueError(
+            "fisher_rao needs derivatives in forward mode, which torch has not for an "
+            f"operation of this network: {str(error).splitlines()[0]} Leave "
+            "'fisher_rao' out of names."
+        ) from error

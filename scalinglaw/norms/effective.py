@@ -7,6 +7,7 @@ the forward pass multiplies by.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,7 @@ __all__ = [
     "effective_tensors",
     "evaluation_mode",
     "own_modules",
+    "plain_copy",
 ]
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -31,9 +33,16 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
     Reading the weight of a layer under spectral normalisation advances a power
     iteration in training mode. The flags are set one by one: a module of the
-    user's may override ``train``.
+    user's may override ``train``. A forward pass renews what older hooks make, which
+    are put back as well.
     """
     flags = [(part, part.training) for part in module.modules()]
+    made = [
+        (part, name, vars(part)[name])
+        for part, _ in flags
+        for name in effective_tensors(part)
+        if name in vars(part)
+    ]
     try:
         for part, _ in flags:
             part.training = False
@@ -42,6 +51,32 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
     finally:
         for part, training in flags:
             part.training = training
+        for part, name, tensor in made:
+            vars(part)[name] = tensor
+
+
+def plain_copy(module: nn.Module) -> nn.Module:
+    """Return a copy that holds what its parametrizations make.
+
+    Returns
+    -------
+    torch.nn.Module
+        In evaluation mode. The older hooks (weight_norm, prune) stay.
+    """
+    with evaluation_mode(module):
+        plain = copy.deepcopy(module)
+        for part in list(plain.modules()):
+            if not parametrize.is_parametrized(part):
+                continue
+            names = list(part.parametrizations)  # type: ignore[arg-type]
+            made = {name: getattr(part, name).detach() for name in names}
+            # torch.nn.utils.parametrize.remove_parametrizations would take the
+            # weight from the original too: a copy shares its generated class.
+            part.__class__ = parametrize.type_before_parametrizations(part)
+            del part.parametrizations
+            for name, tensor in made.items():
+                part.register_parameter(name, nn.Parameter(tensor))
+    return plain
 
 
 def own_modules(module: nn.Module) -> list[tuple[str, nn.Module]]:

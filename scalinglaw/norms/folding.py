@@ -8,13 +8,11 @@ running variance follows, nothing changes.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from .effective import (
@@ -22,6 +20,7 @@ from .effective import (
     effective_tensor,
     effective_tensors,
     evaluation_mode,
+    plain_copy,
 )
 
 __all__ = ["Fold", "find_folds", "fold_normalization"]
@@ -172,14 +171,11 @@ def fold_normalization(module: nn.Module) -> nn.Module:
     True
     """
     folds = find_folds(module)
-    folded = copy.deepcopy(module).eval()
+    folded = plain_copy(module)
     for fold in folds:
         with evaluation_mode(module):
             weight, bias = fold.tensors()
         layer: Any = folded.get_submodule(fold.layer_name)
-        for name in ("weight", "bias"):
-            if parametrize.is_parametrized(layer, name):
-                parametrize.remove_parametrizations(layer, name)
         layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
         parent, _, name = fold.normalization_name.rpartition(".")
         setattr(folded.get_submodule(parent), name, nn.Identity())
