@@ -46,6 +46,8 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
 
     norms: Iterable[str]
     n_records: int
+    conv: str
+    fold_normalization: bool
     max_epochs: int
     lr: float
     batch_size: int
@@ -55,7 +57,7 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
     init_scale: float
     device: str
     bfloat16: bool
-    compile: bool
+    compile: bool | str
     random_state: int | None
     callbacks: Any
     verbose: int
@@ -174,7 +176,12 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         self, held_out: tuple[torch.Tensor, torch.Tensor] | None
     ) -> NormRecorder:
         return NormRecorder(
-            tuple(self.norms), self.n_records, held_out, self.random_state or 0
+            tuple(self.norms),
+            self.n_records,
+            held_out,
+            seed=self.random_state or 0,
+            conv=self.conv,
+            fold_normalization=self.fold_normalization,
         )
 
     def _optimizer_settings(self) -> tuple[Any, dict[str, Any]]:
@@ -202,7 +209,10 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         self, core: nn.Module, recorder: NormRecorder, batch_seed: int | None
     ) -> NeuralNetClassifier:
         """Return the skorch net that trains a network."""
-        optimizer, options = self._optimizer_settings()
+        optimizer, settings = self._optimizer_settings()
+        options = {f"optimizer__{name}": value for name, value in settings.items()}
+        if isinstance(self.compile, str):
+            options["compile__backend"] = self.compile
         return NeuralNetClassifier(
             self._prepare(core),
             criterion=nn.CrossEntropyLoss,
@@ -220,10 +230,10 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
             iterator_valid__device=self.device_,
             callbacks=[*(self.callbacks or []), ("recorder", recorder)],
             device=self.device_,
-            compile=self.compile,
+            compile=bool(self.compile),
             classes=np.arange(len(self.classes_)),
             verbose=self.verbose,
-            **{f"optimizer__{name}": value for name, value in options.items()},
+            **options,
         )
 
     def _check_training_data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -241,6 +251,7 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         check_choices(self.norms, "norms", NORMS)
         check_integer(self.n_records, "n_records", minimum=2)
+        check_option(self.conv, "conv", ("kernel", "operator"))
         check_integer(self.max_epochs, "max_epochs")
         check_integer(self.batch_size, "batch_size")
         check_number(self.lr, "lr", minimum=0.0)

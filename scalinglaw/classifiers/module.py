@@ -59,6 +59,13 @@ class TrajectoryClassifier(RecordingClassifier):
         Norms to record, among ``scalinglaw.norms.NORMS``.
     n_records : int, default=50
         Records of a run.
+    conv : {"kernel", "operator"}, default="kernel"
+        What counts as the matrix of a convolution: its kernel, as in the paper, or the
+        map from its whole input to its whole output. See
+        ``scalinglaw.norms.compute_norms``.
+    fold_normalization : bool, default=False
+        Record norms with the scale of each batch normalisation, as it is in evaluation,
+        in the layer before it. See ``scalinglaw.norms.compute_norms``.
     max_epochs : int, default=100
         Passes over the training data.
     lr : float, default=1e-3
@@ -66,24 +73,26 @@ class TrajectoryClassifier(RecordingClassifier):
     batch_size : int, default=128
         Samples in a batch.
     optimizer : {"adam", "adamw", "sgd"} or torch optimiser class, default="adam"
-        ``"sgd"`` takes `momentum`.
+        ``"sgd"`` takes `momentum`; a class is called with ``lr`` and, if it knows it,
+        ``weight_decay``.
     momentum : float, default=0.9
         Of ``optimizer="sgd"``.
     weight_decay : float, default=0.0
         Of the optimiser.
     init_scale : float, default=1.0
-        Factor on all initial parameters of weight layers.
+        Factor on all initial weights, that is on parameters of two or more dimensions;
+        biases and normalisation layers start as they are.
     device : str, default="auto"
         torch device; "auto" takes a GPU if there is one.
     bfloat16 : bool, default=False
         Run the network under autocast to bfloat16.
-    compile : bool, default=False
-        Compile the network by ``torch.compile``.
+    compile : bool or str, default=False
+        Compile the network by ``torch.compile``; a string names its backend.
     random_state : int or None, default=None
         Determines initial weights and batches; two fits on one CPU are then equal to
         the last bit. torch's global generator is left as it was.
     callbacks : list of skorch callbacks or None, default=None
-        Such as a learning-rate schedule.
+        Such as a learning-rate schedule. They are used as they are, not copied.
     verbose : int, default=0
         skorch's: 1 prints a line per epoch.
 
@@ -124,6 +133,8 @@ class TrajectoryClassifier(RecordingClassifier):
         *,
         norms: Iterable[str] = ("spectral_complexity",),
         n_records: int = 50,
+        conv: str = "kernel",
+        fold_normalization: bool = False,
         max_epochs: int = 100,
         lr: float = 1e-3,
         batch_size: int = 128,
@@ -133,7 +144,7 @@ class TrajectoryClassifier(RecordingClassifier):
         init_scale: float = 1.0,
         device: str = "auto",
         bfloat16: bool = False,
-        compile: bool = False,
+        compile: bool | str = False,
         random_state: int | None = None,
         callbacks: Any = None,
         verbose: int = 0,
@@ -141,6 +152,8 @@ class TrajectoryClassifier(RecordingClassifier):
         self.module = module
         self.norms = norms
         self.n_records = n_records
+        self.conv = conv
+        self.fold_normalization = fold_normalization
         self.max_epochs = max_epochs
         self.lr = lr
         self.batch_size = batch_size

@@ -126,9 +126,11 @@ class ViTClassifier(ImageClassifier):
         Shift training images by up to four pixels and, in colour, mirror half.
     channels_last : bool, default=False
         Memory format of the batches; faster on some hardware.
-    norms, n_records, max_epochs, lr, batch_size, optimizer, momentum : object
+    norms, n_records, conv, fold_normalization, max_epochs, lr, batch_size : object
         See :class:`TrajectoryClassifier`.
-    weight_decay, init_scale, device, bfloat16, compile : object
+    optimizer : {"adam", "adamw", "sgd"} or torch optimiser class, default="adamw"
+        See :class:`TrajectoryClassifier`.
+    momentum, weight_decay, init_scale, device, bfloat16, compile : object
         See :class:`TrajectoryClassifier`.
     random_state, callbacks, verbose : object
         See :class:`TrajectoryClassifier`.
@@ -171,6 +173,8 @@ class ViTClassifier(ImageClassifier):
         channels_last: bool = False,
         norms: Iterable[str] = ("spectral_complexity",),
         n_records: int = 50,
+        conv: str = "kernel",
+        fold_normalization: bool = False,
         max_epochs: int = 100,
         lr: float = 1e-3,
         batch_size: int = 128,
@@ -180,7 +184,7 @@ class ViTClassifier(ImageClassifier):
         init_scale: float = 1.0,
         device: str = "auto",
         bfloat16: bool = False,
-        compile: bool = False,
+        compile: bool | str = False,
         random_state: int | None = None,
         callbacks: Any = None,
         verbose: int = 0,
@@ -196,6 +200,8 @@ class ViTClassifier(ImageClassifier):
         self.channels_last = channels_last
         self.norms = norms
         self.n_records = n_records
+        self.conv = conv
+        self.fold_normalization = fold_normalization
         self.max_epochs = max_epochs
         self.lr = lr
         self.batch_size = batch_size
