@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
-from scalinglaw import ScalingLawEstimator
+from scalinglaw import ScalingLawEstimator, compare_exponents
 from scalinglaw.datasets import SCENARIOS, make_trajectories
 
 DESIGNS = {
@@ -30,6 +30,7 @@ DESIGNS = {
     "broad": SCENARIOS["broad"],
     "budget": SCENARIOS["budget"],
 }
+SHAPES = ("student", "gumbel", "laplace", "quadratic")
 EXPONENTS = ("gamma1", "gamma2", "gamma_predicted", "gamma_measured")
 # A hand-picked window for the paper's method: the middle of the straight stretch.
 PUBLISHED = {"method": "published", "window": (0.01, 0.2)}
@@ -68,12 +69,11 @@ def study(
     designs: dict[str, dict], settings: dict, replicates: int, n_jobs: int
 ) -> pd.DataFrame:
     """Return one row per design: medians of ratios, means of the rest."""
-    shapes = ("student", "gumbel", "laplace", "quadratic")
     rows = {}
     for name, design in designs.items():
         drawn = Parallel(n_jobs=n_jobs)(
             delayed(replicate)(
-                {"shape": shapes[seed % len(shapes)], **design}, settings, seed
+                {"shape": SHAPES[seed % len(SHAPES)], **design}, settings, seed
             )
             for seed in range(replicates)
         )
@@ -83,6 +83,49 @@ def study(
             [frame[ratios].median() - 1, frame.drop(columns=ratios).mean()]
         )
     return pd.DataFrame(rows).T
+
+
+def compared(design: dict, gammas: tuple[float, ...], seed: int) -> dict[str, float]:
+    """Simulate models, compare them; return what was covered and rejected."""
+    laws = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for position, gamma1 in enumerate(gammas):
+            table = make_trajectories(
+                **{**design, "gamma1": gamma1},
+                random_state=np.random.default_rng([seed, position]),
+            )
+            table = (
+                table
+                if design.get("shared_test_set", True)
+                else table.drop(columns="n_test")
+            )
+            laws[str(position)] = ScalingLawEstimator().fit(table)
+        found = compare_exponents(laws)
+    first, second = found.differences.index[0]
+    truth = gammas[int(first)] - gammas[int(second)]
+    row = found.differences.loc[first, second]
+    return {
+        "first pair covers": float(row["ci_low"] <= truth <= row["ci_high"]),
+        "any adjusted p < 0.05": float((found.differences["p_adjusted"] < 0.05).any()),
+        "homogeneity rejected": float(found.homogeneity["p_value"] < 0.05),
+    }
+
+
+def compare_study(designs: dict[str, dict], replicates: int, n_jobs: int) -> None:
+    """Print the coverage and the level of comparisons of three models."""
+    rows = {}
+    for label, gammas in (("equal", (0.5, 0.5, 0.5)), ("apart", (0.5, 0.55, 0.6))):
+        for name, design in designs.items():
+            drawn = Parallel(n_jobs=n_jobs)(
+                delayed(compared)(
+                    {"shape": SHAPES[seed % len(SHAPES)], **design}, gammas, seed
+                )
+                for seed in range(replicates)
+            )
+            rows[f"{name}, {label}"] = pd.DataFrame(drawn).mean()
+    print(f"\n== comparison of three models, {replicates} replicates")
+    print(pd.DataFrame(rows).T.round(3).to_string())
 
 
 def main() -> None:
@@ -106,6 +149,8 @@ def main() -> None:
             for name in columns
         }
         print(table.reindex(columns=columns).rename(columns=short).round(3).to_string())
+    clean = {name: DESIGNS[name] for name in list(DESIGNS)[:5]}
+    compare_study(clean, options.replicates // 2, options.n_jobs)
     print("\n== power of the test of the law")
     violated = {
         f"{name}, {share:+.0%}": {**DESIGNS[name], "violation": share}

@@ -30,10 +30,17 @@ from scalinglaw.datasets import load_images
 
 TRAIN_SIZES = [250, 500, 1000, 2000, 4000, 8000]
 N_TEST = 2000
+# Small batches and a large rate: 250 samples make 240 steps of 60 epochs, enough to
+# leave the early law.
+TRAINING = {"lr": 2e-3, "batch_size": 64, "n_records": 40}
 MODELS = {
-    "cnn": CNNClassifier(conv_widths=(8, 16, 32), hidden_width=128, max_epochs=60),
-    "resnet": ResNetClassifier(widths=(8, 16, 32), depths=(1, 1, 1), max_epochs=30),
-    "vit": ViTClassifier(patch_size=7, depth=2, width=32, max_epochs=100),
+    "cnn": CNNClassifier(
+        conv_widths=(4, 8, 16), hidden_width=128, max_epochs=60, **TRAINING
+    ),
+    "vit": ViTClassifier(patch_size=7, depth=2, width=32, max_epochs=60, **TRAINING),
+    "resnet": ResNetClassifier(
+        widths=(4, 8, 16), depths=(1, 1, 1), max_epochs=40, **TRAINING
+    ),
 }
 
 

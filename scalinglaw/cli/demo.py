@@ -126,8 +126,15 @@ def _say_how_far(law: ScalingLawEstimator) -> None:
     """Say whether training went on long enough."""
     censored = int(law.optima_["censored"].sum())
     n_runs = len(law.optima_)
+    passed = not law.landmarks_["censored"].any()
     if censored == 0:
         text = "Training was long enough: every run passed its lowest test error."
+    elif law.landmark_ == "knee" and passed:
+        text = (
+            "Training was long enough for gamma2, as every train size passed its knee; "
+            f"beyond it the test error of {censored} of {n_runs} runs still fell a "
+            "little, or was level, up to the last checkpoint."
+        )
     else:
         text = (
             f"Training was short for {censored} of {n_runs} runs: their test error was "
