@@ -9,6 +9,7 @@ from scalinglaw import make_teacher_student
 from scalinglaw.perceptron.flow import NormFlow, hebb_direction, norm_flow
 from scalinglaw.perceptron.krylov import KrylovBDF
 from scalinglaw.perceptron.losses import LOSSES
+from scalinglaw.perceptron.optimum import find_optimum
 from scalinglaw.perceptron.screening import ScreenedSamples
 
 
@@ -17,20 +18,27 @@ def _signed(n_samples, n_features, seed=0):
     return X * y[:, None]
 
 
+def _state(signed, norm, seed=5):
+    """Return a state off the path, and not quite of unit length."""
+    rng = np.random.default_rng(seed)
+    n = hebb_direction(signed) + 0.1 * rng.standard_normal(signed.shape[1])
+    return np.append(1.01 * n / np.linalg.norm(n), np.log(norm))
+
+
 @pytest.mark.parametrize("loss", ["logistic", "square"])
 @pytest.mark.parametrize("norm", [0.1, 3.0, 100.0])
 def test_the_jacobian_is_the_derivative_of_the_velocity(loss, norm):
     signed = _signed(120, 8)
-    flow = NormFlow(signed, LOSSES[loss])
-    n, at = hebb_direction(signed), np.log(norm)
+    flow, state = NormFlow(signed, LOSSES[loss]), _state(signed, norm)
     h = 1e-6
     numerical = np.column_stack(
         [
-            (flow.velocity(at, n + h * e) - flow.velocity(at, n - h * e)) / (2 * h)
-            for e in np.eye(8)
+            (flow.velocity(0, state + h * e) - flow.velocity(0, state - h * e))
+            / (2 * h)
+            for e in np.eye(9)
         ]
     )
-    exact = flow.jacobian(at, n)
+    exact = flow.jacobian(0, state)
     assert_allclose(exact, numerical, rtol=1e-5, atol=1e-6 * np.abs(exact).max())
 
 
@@ -97,16 +105,16 @@ def test_the_square_loss_is_never_screened():
 @pytest.mark.parametrize("norm", [0.1, 100.0])
 def test_the_operator_is_the_jacobian(loss, norm):
     signed = _signed(400, 12)
-    flow, n = NormFlow(signed, LOSSES[loss]), hebb_direction(signed)
-    times = flow.operator(np.log(norm), n)
-    product = np.column_stack([times(e) for e in np.eye(12)])
-    exact = flow.jacobian(np.log(norm), n)
+    flow, state = NormFlow(signed, LOSSES[loss]), _state(signed, norm)
+    times = flow.operator(0, state)
+    product = np.column_stack([times(e) for e in np.eye(13)])
+    exact = flow.jacobian(0, state)
     assert_allclose(product, exact, rtol=1e-6, atol=1e-9 * np.abs(exact).max())
 
 
 @pytest.mark.parametrize("load", [2, 20])
 def test_the_path_is_the_same_without_a_matrix(load):
-    signed = _signed(80 * load, 80, seed=2)
+    signed = _signed(50 * load, 50, seed=2)
     norms = np.geomspace(0.01, 1e3, 40)
     exact = norm_flow(signed, norms, rtol=1e-8, atol=1e-10).directions
     krylov = norm_flow(signed, norms, linear_solver="krylov").directions
@@ -146,3 +154,34 @@ def test_backward_differentiation_follows_a_stiff_equation_to_its_tolerance():
     # a thousandth of the tolerance costs far less than 32 times as many.
     assert steps[0] < 200
     assert steps[1] < 8 * steps[0]
+
+
+def _outlier_against_the_rest():
+    """Return separable samples whose longest one pulls the norm the wrong way."""
+    rng = np.random.default_rng(0)
+    rest = np.tile([1.0, 0.5], (50, 1)) + 0.01 * rng.standard_normal((50, 2))
+    return np.vstack([[-100.0, 10.0], rest])
+
+
+@pytest.mark.parametrize("linear_solver", ["dense", "krylov"])
+def test_the_flow_goes_on_where_the_norm_shrinks_for_a_while(linear_solver):
+    signed = _outlier_against_the_rest()
+    path = norm_flow(signed, np.geomspace(0.1, 1e4, 20), linear_solver=linear_solver)
+    assert path.stop_reason == "max_norm"
+    n = path.directions[-1]
+    # Two support vectors hold the largest margin in the plane.
+    angles = np.linspace(0, 2 * np.pi, 200_001)
+    best = (signed @ [np.cos(angles), np.sin(angles)]).min(axis=0).max()
+    assert_allclose((signed @ n).min(), best, rtol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1.0, 1e2])
+def test_the_optimum_scales_with_the_inputs(scale):
+    X, y, _ = make_teacher_student(300, 15, flip_probability=0.2, random_state=4)
+    signed = X * y[:, None]
+    unit = find_optimum(signed, "logistic", hebb_direction(signed))
+    start = hebb_direction(signed) / scale
+    assert_allclose(find_optimum(scale * signed, "logistic", start), unit / scale,
+                    rtol=1e-6, atol=1e-8 / scale)  # fmt: skip
+    gradient = LOSSES["logistic"].weights(signed @ unit) @ signed
+    assert np.abs(gradient).max() < 1e-6

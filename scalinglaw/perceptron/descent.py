@@ -68,4 +68,5 @@ def gradient_descent(
         if len(directions) == len(norms):
             reason = "max_norm"
             break
-    return FlowPath(norms[: len(directions)], np.array(directions), reason)
+    found = np.array(directions)
+    return FlowPath(norms[: len(found)], found, reason, w.cpu().numpy())

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import LogisticRegression
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
@@ -17,6 +16,7 @@ from ..trajectories import check_trajectories
 from .descent import gradient_descent
 from .flow import FlowPath, norm_flow
 from .losses import LOSSES
+from .optimum import find_optimum
 
 __all__ = ["LogisticPerceptron"]
 
@@ -33,15 +33,15 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     solver : {"norm_flow", "gradient_descent"}, default="norm_flow"
-        ``"norm_flow"`` integrates gradient flow with the norm as its clock, at a cost
-        that grows with the logarithm of the norm; ``"gradient_descent"`` takes full
+        ``"norm_flow"`` integrates gradient flow along the length of its path, at a
+        cost that grows with the logarithm of the norm; ``"gradient_descent"`` takes full
         batches with torch, in a number of steps exponential in the norm.
     max_norm : float, default=1e3
         Norm at which training ends.
     init_norm : float, default=1e-2
         Norm at which it starts.
     n_records : int, default=60
-        Records, log-spaced in the norm.
+        Records, log-spaced in the norm, each where the flow first reaches it.
     loss : {"logistic", "square"}, default="logistic"
         ``"square"`` is the counterexample: it has no power law.
     linear_solver : {"auto", "dense", "krylov"}, default="auto"
@@ -344,22 +344,14 @@ def _decide(decision: np.ndarray) -> np.ndarray:
 
 def _with_optimum(path: FlowPath, signed: np.ndarray, loss: str) -> FlowPath:
     """End a path at the finite optimum where the norm stops growing."""
-    if loss == "square":
-        optimum = np.linalg.lstsq(signed, np.ones(len(signed)), rcond=None)[0]
-    else:
-        # No class balance is needed: mirrored samples carry the same information.
-        mirrored = np.vstack([signed, -signed])
-        labels = np.repeat([1, -1], len(signed))
-        solver = LogisticRegression(
-            C=np.inf, fit_intercept=False, tol=1e-10, max_iter=1000
-        )
-        optimum = solver.fit(mirrored, labels).coef_[0] / 2
+    optimum = find_optimum(signed, loss, path.end)
     norm = float(np.linalg.norm(optimum))
     below = path.norms < norm * (1 - 1e-9)
     return FlowPath(
         np.append(path.norms[below], norm),
         np.vstack([path.directions[below], optimum / norm]),
         path.stop_reason,
+        optimum,
     )
 
 

@@ -1,18 +1,22 @@
-r"""Gradient flow of a perceptron with its norm, not time, as the clock.
+r"""Gradient flow of a perceptron along the length of its path, not in time.
 
 Gradient flow :math:`\dot w = g(w)` needs a time that grows like :math:`e^\lambda` to
-reach a norm :math:`\lambda`. Along the same path the direction
-:math:`n = w/\|w\|` obeys
+reach a norm :math:`\lambda`. The path itself does not: measured by
+:math:`d\ell = \|dw\|/\|w\|`, the direction :math:`n = w/\|w\|` and the norm obey
 
 .. math::
 
-   \frac{dn}{d\log\lambda} = \frac{g}{n \cdot g} - n,
-   \qquad g = \sum_\mu y_\mu x_\mu\, p(\lambda\, y_\mu x_\mu \cdot n),
+   \frac{dn}{d\ell} = u - (n \cdot u)\,n, \qquad
+   \frac{d\log\lambda}{d\ell} = n \cdot u, \qquad
+   u = \frac{g}{\|g\|}, \quad
+   g = \sum_\mu y_\mu x_\mu\, p(\lambda\, y_\mu x_\mu \cdot n),
 
 in which the scale of :math:`g` cancels: the weights :math:`p` are divided by their
-largest, so that nothing underflows. The equation is stiff, with rates of the order of
-:math:`\lambda`; an implicit solver with the exact Jacobian takes steps that do not
-shrink. At large norms few samples have a weight that matters, and only these are summed
+largest, so that nothing underflows. Where all goes well :math:`\ell` is nearly
+:math:`\log\lambda`, but it serves also where the norm shrinks for a while. The
+equation is stiff, with rates of the order of :math:`\lambda`; an implicit solver with
+the exact Jacobian takes steps that do not shrink. At large norms few samples have a
+weight that matters, and only these are summed
 (:mod:`~scalinglaw.perceptron.screening`).
 
 References
@@ -35,9 +39,11 @@ from .screening import ScreenedSamples
 
 __all__ = ["FlowPath", "NormFlow", "hebb_direction", "norm_flow"]
 
-# Below this share of the margins' absolute sum, w.g is a cancellation: the norm has
-# stopped growing.
-_STALL = 1e-7
+# Where |g| is a smaller share of its terms' lengths, and some sample is still on the
+# wrong side, the flow has come to rest; near rest, a solver that gives up says so too.
+_REST, _NEAR_REST = 1e-6, 1e-3
+# A path of many times the logarithm of its norm is none that a perceptron takes.
+_LONGEST = 1e3
 # The test error then has a relative error of the order of 1e-5.
 _RTOL, _ATOL = 1e-5, 1e-7
 # Samples of a smaller relative weight are left out of the Jacobian, which steers the
@@ -60,12 +66,15 @@ class FlowPath:
     directions : array of shape (n_records, n_features)
         Unit vectors n.
     stop_reason : str
-        ``"max_norm"``, or ``"norm_converged"`` where the norm stopped growing.
+        ``"max_norm"``, or ``"norm_converged"`` where the flow came to rest.
+    end : array of shape (n_features,)
+        The last point, :math:`\lambda n`.
     """
 
     norms: np.ndarray
     directions: np.ndarray
     stop_reason: str
+    end: np.ndarray
 
 
 def hebb_direction(signed: np.ndarray) -> np.ndarray:
@@ -97,7 +106,7 @@ def hebb_direction(signed: np.ndarray) -> np.ndarray:
 
 
 class NormFlow:
-    r"""The flow's equation, :math:`dn/d\log\lambda = g/(n \cdot g) - n`.
+    r"""The flow's equation, of the state :math:`(n, \log\lambda)`.
 
     Parameters
     ----------
@@ -110,104 +119,138 @@ class NormFlow:
     def __init__(self, signed: np.ndarray, loss: Loss):
         self.loss = loss
         self.samples = ScreenedSamples(signed, screen=loss.decays)
+        self._longest = float(np.sqrt(np.einsum("ij,ij->i", signed, signed).max()))
+        self._motion = 1.0
 
-    def velocity(self, log_norm: float, n: np.ndarray) -> np.ndarray:
-        r"""Return the derivative of the direction.
+    def velocity(self, _: float, state: np.ndarray) -> np.ndarray:
+        r"""Return the derivative of the state by the path's length.
 
         Parameters
         ----------
-        log_norm : float
-            :math:`\log\lambda`.
-        n : array of shape (n_features,)
-            The direction.
+        _ : float
+            The length so far, which does not enter.
+        state : array of shape (n_features + 1,)
+            :math:`(n, \log\lambda)`.
 
         Returns
         -------
-        array of shape (n_features,)
-            Orthogonal to n at unit length.
+        array of shape (n_features + 1,)
+            Of unit length where n is.
         """
-        _, _, g = self._pull(log_norm, n)
-        return g / (n @ g) - n
+        n = state[:-1]
+        margin, g = self._pull(state)[1:]
+        self._motion = self._share(margin, g)
+        u = g / float(np.linalg.norm(g))
+        growth = n @ u
+        return np.append(u - growth * n, growth)
 
-    def jacobian(self, log_norm: float, n: np.ndarray) -> np.ndarray:
+    def jacobian(self, _: float, state: np.ndarray) -> np.ndarray:
         r"""Return the derivatives of the velocity, as a matrix.
 
         Parameters
         ----------
-        log_norm : float
-            :math:`\log\lambda`.
-        n : array of shape (n_features,)
-            The direction.
+        _ : float
+            The length so far, which does not enter.
+        state : array of shape (n_features + 1,)
+            :math:`(n, \log\lambda)`.
 
         Returns
         -------
-        array of shape (n_features, n_features)
-            By the direction's components along the second axis.
+        array of shape (n_features + 1, n_features + 1)
+            By the state's components along the second axis.
         """
-        part, margin, g = self._pull(log_norm, n)
-        turn = -np.exp(log_norm) * _weighted_gram(part, -self.loss.slopes(margin))
-        growth = n @ g
-        result = turn / growth - np.outer(g, g + turn @ n) / growth**2
-        result[np.diag_indices_from(result)] -= 1.0
+        n = state[:-1]
+        part, margin, g = self._pull(state)
+        length = float(np.linalg.norm(g))
+        u = g / length
+        curvature = _weighted_gram(part, self._curvatures(state, margin)) / length
+        # The derivatives of u are those of g without their part along u.
+        turn = np.outer(u, u @ curvature) - curvature
+        along = u + n @ turn
+        result = np.empty((len(state), len(state)))
+        result[:-1, :-1] = turn - np.outer(n, along)
+        result[:-1, :-1][np.diag_indices(len(n))] -= n @ u
+        result[:-1, -1] = turn @ n - n * (n @ turn @ n)
+        result[-1, :-1] = along
+        result[-1, -1] = n @ turn @ n
         return result
 
     def operator(
-        self, log_norm: float, n: np.ndarray
+        self, _: float, state: np.ndarray
     ) -> Callable[[np.ndarray], np.ndarray]:
         r"""Return the derivatives of the velocity, as a product with a vector.
 
         Parameters
         ----------
-        log_norm : float
-            :math:`\log\lambda`.
-        n : array of shape (n_features,)
-            The direction.
+        _ : float
+            The length so far, which does not enter.
+        state : array of shape (n_features + 1,)
+            :math:`(n, \log\lambda)`.
 
         Returns
         -------
         callable
             From v to the Jacobian times v, without the matrix.
         """
-        part, margin, g = self._pull(log_norm, n)
-        weights = -np.exp(log_norm) * self.loss.slopes(margin)
+        n = state[:-1]
+        part, margin, g = self._pull(state)
+        length = float(np.linalg.norm(g))
+        u, weights = g / length, self._curvatures(state, margin) / length
         heavy = weights > _NEGLIGIBLE * weights.max()
         if not heavy.all():
             part, weights = part[heavy], weights[heavy]
 
-        def turn(v: np.ndarray) -> np.ndarray:
-            return -((weights * (part @ v)) @ part)
+        def times(v: np.ndarray) -> np.ndarray:
+            change = -((weights * (part @ (v[:-1] + v[-1] * n))) @ part)
+            change -= u * (u @ change)
+            growth = u @ v[:-1] + n @ change
+            return np.append(change - (n @ u) * v[:-1] - growth * n, growth)
 
-        growth = n @ g
-        bend = (g + turn(n)) / growth**2
-        return lambda v: turn(v) / growth - g * (bend @ v) - v
+        return times
 
-    def steadiness(self, log_norm: float, n: np.ndarray) -> float:
-        r"""Return w.g over the sum of its terms' absolute values.
+    def motion(self, _: float, state: np.ndarray) -> float:
+        r"""Return how far the gradient is from rest, for ``solve_ivp``'s events.
 
         Parameters
         ----------
-        log_norm : float
-            :math:`\log\lambda`.
-        n : array of shape (n_features,)
-            The direction.
+        _ : float
+            The length so far, which does not enter.
+        state : array of shape (n_features + 1,)
+            :math:`(n, \log\lambda)`.
 
         Returns
         -------
         float
-            1 where all margins are positive, 0 where the norm stops growing.
+            The length of g over that of its terms, less the share that counts as
+            rest.
         """
-        _, margin, _ = self._pull(log_norm, n)
-        pull = self.loss.weights(margin) * margin
-        return float(pull.sum() / np.abs(pull).sum())
+        # Far from rest, which the last velocity has seen, there is nothing to sum.
+        if self._motion > _NEAR_REST:
+            return 1.0
+        margin, g = self._pull(state)[1:]
+        if self.loss.decays and margin.min() > 0:
+            return 1.0
+        return self._share(margin, g) - _REST
 
-    def _pull(
-        self, log_norm: float, n: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    @property
+    def near_rest(self) -> bool:
+        """Whether the gradient was next to nothing when last computed."""
+        return self._motion < _NEAR_REST
+
+    def _pull(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the samples that matter, their margins, and g."""
-        norm = float(np.exp(log_norm))
+        n, norm = state[:-1], float(np.exp(state[-1]))
         part = self.samples.at(norm, n)
         margin = norm * (part @ n)
         return part, margin, self.loss.weights(margin) @ part
+
+    def _curvatures(self, state: np.ndarray, margin: np.ndarray) -> np.ndarray:
+        r"""Return the weights of x x^T in minus the derivatives of g."""
+        return -np.exp(state[-1]) * self.loss.slopes(margin)
+
+    def _share(self, margin: np.ndarray, g: np.ndarray) -> float:
+        terms = self._longest * np.abs(self.loss.weights(margin)).sum()
+        return float(np.linalg.norm(g) / terms)
 
 
 def norm_flow(
@@ -227,7 +270,7 @@ def norm_flow(
         Inputs times labels -1 and 1.
     norms : array of shape (n_records,)
         Where to record, increasing; the flow starts at the first along Hebb's
-        direction.
+        direction, and is recorded where it first reaches each of the others.
     loss : {"logistic", "square"}
         Which loss.
     linear_solver : {"auto", "dense", "krylov"}
@@ -240,7 +283,12 @@ def norm_flow(
     Returns
     -------
     FlowPath
-        Fewer records than `norms` where the norm stops growing before the last.
+        Fewer records than `norms` where the flow comes to rest before the last.
+
+    Raises
+    ------
+    RuntimeError
+        If the solver could go on to neither.
     """
     flow, n_features = NormFlow(signed, LOSSES[loss]), signed.shape[1]
     if linear_solver == "auto":
@@ -250,28 +298,53 @@ def norm_flow(
         if linear_solver == "dense"
         else {"method": KrylovBDF, "operator": flow.operator}
     )
-
-    def stalled(log_norm: float, n: np.ndarray) -> float:
-        return flow.steadiness(log_norm, n) - _STALL
-
-    stalled.terminal = True  # type: ignore[attr-defined]
-    stalled.direction = -1  # type: ignore[attr-defined]
     log_norms = np.log(norms)
+    marks = [_reaches(log_norm) for log_norm in log_norms[1:]]
+    marks[-1] = _ending(marks[-1])
     solution = solve_ivp(
         flow.velocity,
-        (log_norms[0], log_norms[-1]),
-        hebb_direction(signed),
-        t_eval=log_norms,
-        events=stalled,
+        (0.0, _LONGEST * (1 + log_norms[-1] - log_norms[0])),
+        np.append(hebb_direction(signed), log_norms[0]),
+        events=[*marks, _ending(flow.motion)],
         rtol=rtol,
         atol=atol / np.sqrt(n_features),
         **options,
     )
-    directions = solution.y.T
+    first_states = [states[0] for states in solution.y_events[:-1] if len(states)]
+    directions = np.array([solution.y[:-1, 0], *(y[:-1] for y in first_states)])
     directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    # The solver gives up (status -1) where w.g passes through zero between steps.
-    reason = "max_norm" if solution.status == 0 else "norm_converged"
-    return FlowPath(norms[: len(directions)], directions, reason)
+    if len(directions) == len(norms):
+        reason = "max_norm"
+    elif solution.status == 1 or flow.near_rest:
+        reason = "norm_converged"
+    else:
+        raise RuntimeError(
+            f"the norm flow ended at norm {np.exp(solution.y[-1, -1]):g}, of "
+            f"{norms[-1]:g}: {solution.message}"
+        )
+    end = np.exp(solution.y[-1, -1]) * solution.y[:-1, -1]
+    return FlowPath(norms[: len(directions)], directions, reason, end)
+
+
+def _reaches(log_norm: float) -> Callable[[float, np.ndarray], float]:
+    """Return the event that the norm grows past a mark."""
+
+    def event(_: float, state: np.ndarray) -> float:
+        return float(state[-1] - log_norm)
+
+    event.direction = 1  # type: ignore[attr-defined]
+    return event
+
+
+def _ending(event: Callable) -> Callable[[float, np.ndarray], float]:
+    """Return an event at which the solver stops."""
+
+    def ending(length: float, state: np.ndarray) -> float:
+        return event(length, state)
+
+    ending.direction = getattr(event, "direction", 0)  # type: ignore[attr-defined]
+    ending.terminal = True  # type: ignore[attr-defined]
+    return ending
 
 
 def _weighted_gram(samples: np.ndarray, weights: np.ndarray) -> np.ndarray:
