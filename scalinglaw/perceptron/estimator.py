@@ -34,8 +34,8 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
     ----------
     solver : {"norm_flow", "gradient_descent"}, default="norm_flow"
         ``"norm_flow"`` integrates gradient flow along the length of its path, at a
-        cost that grows with the logarithm of the norm; ``"gradient_descent"`` takes full
-        batches with torch, in a number of steps exponential in the norm.
+        cost that grows with the logarithm of the norm; ``"gradient_descent"`` takes
+        full batches with torch, in a number of steps exponential in the norm.
     max_norm : float, default=1e3
         Norm at which training ends.
     init_norm : float, default=1e-2
