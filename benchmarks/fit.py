@@ -56,11 +56,12 @@ def bootstrap(law: ScalingLawEstimator, n_draws: int) -> None:
     ScalingLawEstimator().fit(law.trajectories_.pipe(_as_given))
     one_fit = time.perf_counter() - start
     low, high = np.quantile(slopes, [0.025, 0.975])
+    ours = "{:.4f} to {:.4f}".format(*law.gamma1_.conf_int())
     print(
         f"\nbootstrap of gamma1: {per_draw:.4f} s a draw, {2000 * per_draw:.0f} s for "
         f"2,000; interval {low:.4f} to {high:.4f}\none fit of all laws: "
         f"{one_fit:.3f} s, {2000 * per_draw / one_fit:.0f} times faster; "
-        f"interval of gamma1 {law.gamma1_.conf_int()[0]:.4f} to {law.gamma1_.conf_int()[1]:.4f}"
+        f"interval of gamma1 {ours}"
     )
 
 
