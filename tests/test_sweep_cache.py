@@ -200,12 +200,14 @@ def test_ctrl_c_ends_a_process_with_what_is_done(tmp_path):
         """
         import warnings
         warnings.simplefilter("ignore")
+        os.makedirs(folder + "/cache")
         pid = os.fork()
         if pid == 0:
             table = sweep(folder + "/cache").trajectories_
             table.to_parquet(folder + "/part.parquet")
             os._exit(0)
-        time.sleep(0.4)
+        while len(finished()) < 5:
+            time.sleep(0.001)
         os.kill(pid, signal.SIGINT)
         assert os.waitpid(pid, 0)[1] == 0
         """,
@@ -213,7 +215,12 @@ def test_ctrl_c_ends_a_process_with_what_is_done(tmp_path):
     )
     part = pd.read_parquet(tmp_path / "part.parquet")
     assert 0 < part.groupby(["train_size", "seed"]).ngroups < 80
-    assert_frame_equal(read_cache(tmp_path / "cache"), part, check_exact=True)
+    kept = read_cache(tmp_path / "cache")
+    runs = kept.groupby(["train_size", "seed"])
+    assert runs.ngroups - part.groupby(["train_size", "seed"]).ngroups in (0, 1)
+    # The signal may come between the end of a run and its way into the table.
+    named = part[["train_size", "seed"]].drop_duplicates()
+    assert_frame_equal(kept.merge(named), part, check_exact=True)
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_before_the_first_run(blobs, tmp_path):

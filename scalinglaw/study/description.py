@@ -192,6 +192,7 @@ def _sweep(table: Table) -> dict[str, Any]:
         "test_size": table.take("test_size", _size, 0.2),
         "random_state": table.take("random_state", _seed, 0),
         "n_jobs": table.take("n_jobs", _jobs, None),
+        "stack": table.take("stack", _one_of(("auto", True, False)), "auto"),
     }
     table.done()
     return settings

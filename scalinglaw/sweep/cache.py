@@ -128,7 +128,12 @@ class RunCache:
             return None
 
     def write(
-        self, run: Run, table: pd.DataFrame, seconds: float, device: str
+        self,
+        run: Run,
+        table: pd.DataFrame,
+        seconds: float,
+        device: str,
+        stacked: int = 1,
     ) -> pd.DataFrame:
         """Keep a finished run.
 
@@ -142,6 +147,8 @@ class RunCache:
             How long it took.
         device : str
             Where it was trained.
+        stacked : int, default=1
+            Runs that were trained side by side with it, itself included.
 
         Returns
         -------
@@ -166,6 +173,7 @@ class RunCache:
             "sha256": hashlib.sha256(data).hexdigest(),
             "seconds": round(seconds, 3),
             "device": device,
+            "stacked": stacked,
             "versions": library_versions(),
             "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(),
         }

@@ -22,7 +22,19 @@ from ..trajectories import check_trajectories
 if TYPE_CHECKING:
     from .cache import RunCache
 
-__all__ = ["Outcome", "Run", "take_rows", "threads_per_run", "train_run"]
+__all__ = [
+    "Outcome",
+    "Run",
+    "failed",
+    "heeded_interrupt",
+    "limited_threads",
+    "seeded_clone",
+    "table_of",
+    "take_rows",
+    "threads_per_run",
+    "train_run",
+    "writable",
+]
 
 
 @dataclass(frozen=True, order=True)
@@ -123,28 +135,31 @@ def train_run(
         return Outcome(run, known)
     start = time.perf_counter()
     try:
-        with _limited_threads(n_threads), _heeded_interrupt():
-            fitted = _seeded_clone(estimator, run.random_state).fit(
+        with limited_threads(n_threads), heeded_interrupt():
+            fitted = seeded_clone(estimator, run.random_state).fit(
                 take_rows(X, rows),
                 classes[codes[rows]],
-                eval_set=(_writable(X_test), classes[test_codes]),
+                eval_set=(writable(X_test), classes[test_codes]),
                 **fit_params,
             )
-        table = _table_of(fitted, run)
+        table = table_of(fitted, run)
     except Exception as error:
         if raise_errors:
             raise
-        reason = f"{type(error).__name__}: {error}"
-        return Outcome(
-            run, None, time.perf_counter() - start, reason, traceback.format_exc()
-        )
+        return failed(run, error, time.perf_counter() - start, traceback.format_exc())
     seconds = time.perf_counter() - start
     if cache is not None:
         table = cache.write(run, table, seconds, str(getattr(fitted, "device_", "cpu")))
     return Outcome(run, table, seconds)
 
 
-def _seeded_clone(estimator: Any, random_state: int) -> Any:
+def failed(run: Run, error: Exception, seconds: float, details: str) -> Outcome:
+    """Return the outcome of a run that ended in an error."""
+    return Outcome(run, None, seconds, f"{type(error).__name__}: {error}", details)
+
+
+def seeded_clone(estimator: Any, random_state: int) -> Any:
+    """Return a clone, all of whose ``random_state`` are the given one."""
     copy = clone(estimator)
     names = [
         name
@@ -154,14 +169,15 @@ def _seeded_clone(estimator: Any, random_state: int) -> Any:
     return copy.set_params(**dict.fromkeys(names, random_state))
 
 
-def _writable(X: Any) -> Any:
+def writable(X: Any) -> Any:
     """Copy an array that a worker sees read-only, which torch would warn about."""
     if isinstance(X, np.ndarray) and not X.flags.writeable:
         return np.array(X)
     return X
 
 
-def _table_of(fitted: Any, run: Run) -> pd.DataFrame:
+def table_of(fitted: Any, run: Run) -> pd.DataFrame:
+    """Return the trajectory of a fitted classifier as a run of the sweep."""
     try:
         table = fitted.trajectory_
     except AttributeError:
@@ -177,7 +193,7 @@ def _table_of(fitted: Any, run: Run) -> pd.DataFrame:
 
 
 @contextlib.contextmanager
-def _heeded_interrupt() -> Iterator[None]:
+def heeded_interrupt() -> Iterator[None]:
     """Raise KeyboardInterrupt at the end if one came in between.
 
     skorch takes Ctrl-C for a wish to stop training and returns a net like any other.
@@ -205,7 +221,7 @@ def _heeded_interrupt() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _limited_threads(n_threads: int) -> Iterator[None]:
+def limited_threads(n_threads: int) -> Iterator[None]:
     """Hold the libraries of this process to `n_threads` threads."""
     import sys
 
