@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Staging", "stream"]
+__all__ = ["CHUNK_BYTES", "Staging", "stream"]
 
 # Large enough for the full rate of the bus, small beside any GPU's memory.
-_CHUNK_BYTES = 2**26
+CHUNK_BYTES = 2**26
 
 
 class Staging:
@@ -67,7 +67,7 @@ def stream(
     order: Tensor,
     sizes: list[int],
     device: torch.device,
-    chunk_bytes: int = _CHUNK_BYTES,
+    chunk_bytes: int | None = None,
 ) -> Iterator[Tensor]:
     """Yield batches of samples on the device, sent there many at a time.
 
@@ -83,14 +83,15 @@ def stream(
         Of the batches; they sum up to the length of `order`.
     device : torch.device
         Where batches are needed.
-    chunk_bytes : int
-        Size of a chunk, unless a single batch is larger.
+    chunk_bytes : int or None
+        Size of a chunk, unless a single batch is larger; None is 64 MiB.
 
     Yields
     ------
     Tensor
         One batch.
     """
+    chunk_bytes = CHUNK_BYTES if chunk_bytes is None else chunk_bytes
     sample_bytes = X[0].numel() * X.element_size()
     n_batches = max(1, chunk_bytes // (max(sizes) * sample_bytes))
     plan = [sizes[i : i + n_batches] for i in range(0, len(sizes), n_batches)]
