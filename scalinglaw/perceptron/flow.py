@@ -138,8 +138,8 @@ class NormFlow:
             Of unit length where n is.
         """
         n = state[:-1]
-        margin, g = self._pull(state)[1:]
-        self._motion = self._share(margin, g)
+        _part, _margin, weights, g = self._pull(state)
+        self._motion = self._share(weights, g)
         u = g / float(np.linalg.norm(g))
         growth = n @ u
         return np.append(u - growth * n, growth)
@@ -160,7 +160,7 @@ class NormFlow:
             By the state's components along the second axis.
         """
         n = state[:-1]
-        part, margin, g = self._pull(state)
+        part, margin, _weights, g = self._pull(state)
         length = float(np.linalg.norm(g))
         u = g / length
         curvature = _weighted_gram(part, self._curvatures(state, margin)) / length
@@ -193,7 +193,7 @@ class NormFlow:
             From v to the Jacobian times v, without the matrix.
         """
         n = state[:-1]
-        part, margin, g = self._pull(state)
+        part, margin, _weights, g = self._pull(state)
         length = float(np.linalg.norm(g))
         u, weights = g / length, self._curvatures(state, margin) / length
         heavy = weights > _NEGLIGIBLE * weights.max()
@@ -227,29 +227,32 @@ class NormFlow:
         # Far from rest, which the last velocity has seen, there is nothing to sum.
         if self._motion > _NEAR_REST:
             return 1.0
-        margin, g = self._pull(state)[1:]
+        _part, margin, weights, g = self._pull(state)
         if self.loss.decays and margin.min() > 0:
             return 1.0
-        return self._share(margin, g) - _REST
+        return self._share(weights, g) - _REST
 
     @property
     def near_rest(self) -> bool:
         """Whether the gradient was next to nothing when last computed."""
         return self._motion < _NEAR_REST
 
-    def _pull(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the samples that matter, their margins, and g."""
+    def _pull(
+        self, state: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return the samples that matter, their margins and weights, and g."""
         n, norm = state[:-1], float(np.exp(state[-1]))
         part = self.samples.at(norm, n)
         margin = norm * (part @ n)
-        return part, margin, self.loss.weights(margin) @ part
+        weights = self.loss.weights(margin)
+        return part, margin, weights, weights @ part
 
     def _curvatures(self, state: np.ndarray, margin: np.ndarray) -> np.ndarray:
         r"""Return the weights of x x^T in minus the derivatives of g."""
         return -np.exp(state[-1]) * self.loss.slopes(margin)
 
-    def _share(self, margin: np.ndarray, g: np.ndarray) -> float:
-        terms = self._longest * np.abs(self.loss.weights(margin)).sum()
+    def _share(self, weights: np.ndarray, g: np.ndarray) -> float:
+        terms = self._longest * np.abs(weights).sum()
         return float(np.linalg.norm(g) / terms)
 
 
