@@ -59,7 +59,7 @@ def make_model(path: str, content: dict[str, Any], data: str, folder: Path) -> M
         Its keys: ``classifier``, one of ``KINDS``, and parameters of that class.
         ``preset = true`` starts from the paper's settings for the data;
         ``hidden_widths`` belongs to an "mlp", ``module = "file:function"`` to a
-        "module".
+        "module"; ``stop_after_optimum = true`` ends runs early.
     data : str
         Name of the data set, for presets.
     folder : Path
@@ -113,11 +113,23 @@ def make_model(path: str, content: dict[str, Any], data: str, folder: Path) -> M
         classifier = scalinglaw.TrajectoryClassifier(
             _import(name, f"{path}.module", folder)
         )
+    stops = params.pop("stop_after_optimum", False)
+    check_option(stops, f"{path}.stop_after_optimum", (True, False))
     known = sorted(set(classifier.get_params(deep=False)) - {"module", "random_state"})
     for key in params:
         if key not in known:
-            raise unknown_key(f"{path}.{key}", key, known)
+            options = ["classifier", "preset", "stop_after_optimum", *known]
+            raise unknown_key(f"{path}.{key}", key, options)
     classifier.set_params(**params)
+    if stops:
+        if kind == "perceptron":
+            raise ValueError(
+                f"{path}.stop_after_optimum is for networks: a perceptron ends at its "
+                "max_norm. Leave it out."
+            )
+        from ..sweep import StopAfterOptimum
+
+        classifier.set_params(callbacks=[StopAfterOptimum()])
     check = getattr(classifier, "_check_parameters", None)
     if check is not None:
         try:
