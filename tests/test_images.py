@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
+from torchvision import datasets
 
+from scalinglaw.classifiers.presets import NORMALIZATION
 from scalinglaw.datasets import load_images
 from scalinglaw.datasets.images import _DEBIAN
 
@@ -43,14 +45,21 @@ def _write_cifar(folder, name):
         if name == "cifar10"
         else ["train", "test"]
     )
-    key = b"labels" if name == "cifar10" else b"fine_labels"
+    key = "labels" if name == "cifar10" else "fine_labels"
     (folder / sub).mkdir(parents=True)
     data, labels = [], []
     for file in files:
         data.append(rng.integers(0, 256, (3, 3072)).astype(np.uint8))
         labels.append(rng.integers(0, 10, 3).tolist())
-        content = {b"data": data[-1], key: labels[-1], b"batch_label": b"x"}
-        (folder / sub / file).write_bytes(pickle.dumps(content, protocol=2))
+        content = {"data": data[-1], key: labels[-1]}
+        raw = pickle.dumps(content, protocol=2)
+        for text in (b"data", key.encode()):
+            # The files were written by Python 2, whose strings are bytes.
+            size = len(text)
+            raw = raw.replace(
+                b"X" + size.to_bytes(4, "little") + text, b"U" + bytes([size]) + text
+            )
+        (folder / sub / file).write_bytes(raw)
     return np.concatenate(data), np.concatenate(labels), folder / sub / files[0]
 
 
@@ -81,6 +90,68 @@ def test_cifar_s_format_is_read(tmp_path, name):
     assert_array_equal(X.reshape(len(X), -1), data)
     assert_array_equal(y, labels)
     assert X.shape[1:] == (3, 32, 32)
+
+
+def test_torchvision_reads_the_same_from_mnist_s_files(tmp_path):
+    _write_mnist(tmp_path / "FashionMNIST" / "raw")
+    X, y = load_images("fashion-mnist", root=tmp_path)
+    parts = [datasets.FashionMNIST(tmp_path, train=part) for part in (True, False)]
+    assert_array_equal(X[:, 0], np.concatenate([part.data for part in parts]))
+    assert_array_equal(y, np.concatenate([part.targets for part in parts]))
+
+
+@pytest.mark.parametrize(
+    ("name", "parent"), [("cifar10", datasets.CIFAR10), ("cifar100", datasets.CIFAR100)]
+)
+def test_torchvision_reads_the_same_from_cifar_s_files(tmp_path, name, parent):
+    _write_cifar(tmp_path, name)
+
+    # Without the checksums of the real files.
+    unsigned = {
+        "train_list": [(file, None) for file, _ in parent.train_list],
+        "test_list": [(file, None) for file, _ in parent.test_list],
+        "meta": {**parent.meta, "md5": None},
+    }
+    unchecked = type("Unchecked", (parent,), unsigned)
+    names = [f"class {number}" for number in range(10)]
+    (tmp_path / parent.base_folder / parent.meta["filename"]).write_bytes(
+        pickle.dumps({parent.meta["key"]: names})
+    )
+    X, y = load_images(name, root=tmp_path)
+    parts = [unchecked(tmp_path, train=part) for part in (True, False)]
+    pixels = np.concatenate([part.data for part in parts])
+    assert_array_equal(np.moveaxis(X, 1, -1), pixels)
+    assert_array_equal(y, np.concatenate([part.targets for part in parts]))
+
+
+@pytest.mark.parametrize(
+    ("name", "class_name"),
+    [
+        ("mnist", "MNIST"),
+        ("fashion-mnist", "FashionMNIST"),
+        ("cifar10", "CIFAR10"),
+        ("cifar100", "CIFAR100"),
+    ],
+)
+def test_a_download_is_left_to_torchvision(tmp_path, monkeypatch, name, class_name):
+    def download(root, train, download):
+        assert (train, download) == (True, True)
+        if "cifar" in name:
+            _write_cifar(root, name)
+        else:
+            _write_mnist(root / class_name / "raw")
+
+    monkeypatch.setattr(datasets, class_name, download)
+    X, y = load_images(name, root=tmp_path / "new", download=True)
+    assert len(X) == len(y) > 0
+
+
+@pytest.mark.skipif(not _DEBIAN.exists(), reason="the package is not installed")
+def test_normalisations_are_the_moments_of_the_pixels():
+    X, _ = load_images("fashion-mnist")
+    (mean,), (std,) = NORMALIZATION["fashion-mnist"]
+    train = X[:60_000] / np.float32(255)
+    assert_allclose([train.mean(), train.std()], [mean, std], atol=5e-5)
 
 
 def test_the_folder_can_come_from_the_environment(tmp_path, monkeypatch):
