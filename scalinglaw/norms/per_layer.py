@@ -59,7 +59,6 @@ class LayerLogs:
         self.layers: list[WeightLayer] = weight_layers(module, fold_normalization)
         self._spectral = SpectralNorms()
         self._sizes: dict[int, list[tuple[int, ...]]] = {}
-        self._operators: dict[tuple, SpectralNorms] = {}
         convolutions = [layer for layer in self.layers if layer.is_convolution]
         if conv == "operator" and convolutions:
             self._sizes = _operator_sizes(module, self.layers, input_shape)
@@ -118,14 +117,10 @@ class LayerLogs:
         weight, log_scale = scaled(layer.weight())
         check_finite(log_scale[None], [layer.name])
         operator = Operator(layer.module, weight, size)
-        logs: dict[str, Tensor] = {}
-        for need in needed:
-            if need == "spectral":
-                spectral = self._operators.setdefault((i, size), SpectralNorms())
-                logs[need] = spectral([operator.blocks()])[0]
-            else:
-                logs[need] = getattr(operator, f"log_{need}")()
-        return {need: float(log) + float(log_scale) for need, log in logs.items()}
+        return {
+            need: float(getattr(operator, f"log_{need}")()) + float(log_scale)
+            for need in needed
+        }
 
 
 def _operator_sizes(
