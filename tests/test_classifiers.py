@@ -325,6 +325,10 @@ def test_bad_data_are_named(iris, digits):
         TrajectoryClassifier(max_epochs=1).fit(X, y, eval_set=(X, np.full(150, 9)))
     with pytest.raises(ValueError, match="got 3 for 150"):
         TrajectoryClassifier(max_epochs=1).fit(X, y, eval_set=(X, y[:3]))
+    with pytest.raises(TypeError, match=r"eval_set must be a pair \(X_test, y_test\)"):
+        TrajectoryClassifier(max_epochs=1).fit(X, y, eval_set=X)
+    with pytest.raises(TypeError, match="callbacks must be a list of skorch callbacks"):
+        TrajectoryClassifier(callbacks=LRScheduler()).fit(X, y)
     with pytest.raises(ValueError, match="use CNNClassifier for images"):
         TrajectoryClassifier(max_epochs=1).fit(digits[0].astype("float32"), digits[1])
     with pytest.raises(TypeError, match=r"module must be an nn\.Module"):

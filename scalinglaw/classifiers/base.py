@@ -88,7 +88,7 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         """
         self._check_parameters()
         X, codes = self._check_training_data(X, y)
-        held_out = None if eval_set is None else self._check_eval_set(*eval_set)
+        held_out = None if eval_set is None else self._check_eval_set(*_pair(eval_set))
         data, targets = self._to_tensors(X, codes)
         recorder = self._make_recorder(held_out)
         with self._seeded():
@@ -259,6 +259,11 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         check_number(self.weight_decay, "weight_decay", minimum=0.0, strict=False)
         check_seed(self.random_state)
         check_number(self.momentum, "momentum", minimum=0.0, strict=False)
+        if not isinstance(self.callbacks, list | tuple | type(None)):
+            raise TypeError(
+                "callbacks must be a list of skorch callbacks, got "
+                f"{type(self.callbacks).__name__}."
+            )
         if not callable(self.optimizer):
             check_option(self.optimizer, "optimizer", tuple(_OPTIMIZERS))
 
@@ -291,6 +296,14 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         """Return samples, on the device if it has room, and targets, on it."""
         targets = torch.as_tensor(codes, dtype=torch.long, device=self.device_)
         return as_tensor(X, self.device_), targets
+
+
+def _pair(eval_set: Any) -> Any:
+    if not isinstance(eval_set, tuple | list) or len(eval_set) != 2:
+        raise TypeError(
+            f"eval_set must be a pair (X_test, y_test), got {type(eval_set).__name__}."
+        )
+    return eval_set
 
 
 def _dtypes(X: Any) -> list[type]:
