@@ -15,6 +15,7 @@ from torch import nn
 
 from ..exceptions import ZeroNormWarning
 from ..norms import NormTracker
+from ..norms.effective import evaluation_mode
 from ..trajectories import check_trajectories
 
 __all__ = ["NormRecorder", "checked_scores", "record_steps"]
@@ -270,12 +271,10 @@ def _inputs_of_core(net: Any, X: torch.Tensor) -> torch.Tensor:
     module, core = _plain_module(net), _core(net)
     seen: list[torch.Tensor] = []
     handle = core.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    training = module.training
     try:
-        with torch.no_grad():
-            module.eval()(X.to(net.device))
+        with evaluation_mode(module):
+            module(X.to(net.device))
     finally:
-        module.train(training)
         handle.remove()
     return seen[0].detach()
 

@@ -142,7 +142,7 @@ def _warn_about_uncounted(name: str, part: nn.Module) -> None:
                 "here, and is not counted as a weight matrix. If it is one, hold it "
                 "in torch.nn.Linear; if it is a table of positions, all is well.",
                 UncountedParameterWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
 
