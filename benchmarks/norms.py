@@ -62,19 +62,14 @@ def by_svdvals(module: nn.Module, dtype: torch.dtype) -> float:
     return product + 1.5 * math.log(np.exp(2 / 3 * (rows_ - tops)).sum())
 
 
-def seconds(action: Callable[[], float], repeats: int) -> tuple[float, float]:
-    """Return the result of an action and its shortest processor time."""
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        result = action()
-        times.append(time.process_time() - start)
-    return result, min(times)
+def seconds(action: Callable[[], float]) -> tuple[float, float]:
+    """Return the result of an action and its processor time."""
+    start = time.process_time()
+    result = action()
+    return result, time.process_time() - start
 
 
-def along_a_run(
-    name: str, n_steps: int, n_records: int, repeats: int, seed: int = 0
-) -> pd.DataFrame:
+def along_a_run(name: str, n_steps: int, n_records: int, seed: int = 0) -> pd.DataFrame:
     """Train one network, and take its norm by every route at each record."""
     build, pixels, batch, lr = NETS[name]
     X, y = digits(pixels)
@@ -86,12 +81,9 @@ def along_a_run(
     rows = []
     for step in range(n_steps + 1):
         if step in records:
-            # Once only: the second call would start where the first ended.
-            warm, warm_s = seconds(lambda: _complexity(tracker), 1)
-            cold, cold_s = seconds(
-                lambda: compute_norms(module)["spectral_complexity"], repeats
-            )
-            plain, plain_s = seconds(lambda: by_svdvals(module, torch.float32), repeats)
+            warm, warm_s = seconds(lambda: _complexity(tracker))
+            cold, cold_s = seconds(lambda: compute_norms(module)["spectral_complexity"])
+            plain, plain_s = seconds(lambda: by_svdvals(module, torch.float32))
             exact = by_svdvals(module, torch.float64)
             rows.append(
                 {
@@ -178,15 +170,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--records", type=int, default=9)
-    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--nets", nargs="+", choices=list(NETS), default=list(NETS))
     arguments = parser.parse_args()
-    records = pd.concat(
-        along_a_run(name, arguments.steps, arguments.records, arguments.repeats)
-        for name in arguments.nets
-    )
     pd.set_option("display.width", 200)
-    print(records.to_string(index=False, float_format="{:.3g}".format))
+    tables = []
+    for name in arguments.nets:
+        tables.append(along_a_run(name, arguments.steps, arguments.records))
+        print(tables[-1].to_string(index=False, float_format="{:.3g}".format))
+    records = pd.concat(tables)
     print("\nMedian times, worst errors")
     print(summary(records).to_string(float_format="{:.3g}".format))
     print("\nSpectra with a small gap, 512 x 1024")

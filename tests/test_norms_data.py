@@ -4,6 +4,7 @@ import copy
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose
@@ -189,6 +190,18 @@ def test_norms_above_the_range_of_floats_leave_margins_their_digits():
             layer.weight.mul_(1e38)
     assert compute_norms(net)["spectral_complexity"] > 690
     assert_allclose(normalized_margins(net, X, y), before, rtol=1e-9)
+
+
+def test_data_may_come_in_any_form():
+    module, (X, y) = _net("cnn"), _data()
+    expected = _fisher_rao(module, X, y)
+    frozen = X.numpy().copy()
+    frozen.flags.writeable = False
+    labels = pd.Series(y.numpy(), index=np.arange(len(y))[::-1])
+    assert _fisher_rao(module, frozen, labels) == expected
+    assert_allclose(_fisher_rao(module, X.tolist(), y.tolist()), expected, atol=1e-9)
+    margins = normalized_margins(module, frozen, labels)
+    assert_allclose(margins, normalized_margins(module, X, y))
 
 
 LINEAR = nn.Linear(2, 3)

@@ -25,7 +25,7 @@ from torch.nn.utils import parametrize
 
 from .effective import evaluation_mode, own_modules, plain_copy
 
-__all__ = ["labelled_batch", "log_fisher_rao", "log_margins"]
+__all__ = ["as_tensor", "labelled_batch", "log_fisher_rao", "log_margins"]
 
 # Samples in one pass: in float64 and with derivatives, memory is the limit.
 _BATCH = 128
@@ -58,7 +58,7 @@ def labelled_batch(X: Any, y: Any) -> tuple[Tensor, Tensor]:
             "takes them, and y, their classes, to the call; or leave 'fisher_rao' "
             "out of names."
         )
-    X, y = torch.as_tensor(X).detach(), torch.as_tensor(y).detach()
+    X, y = as_tensor(X), as_tensor(y)
     if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise TypeError(
             f"y must hold classes as integers from 0 on, got {y.dtype}. Use "
@@ -70,6 +70,15 @@ def labelled_batch(X: Any, y: Any) -> tuple[Tensor, Tensor]:
             f"{tuple(X.shape)} and {tuple(y.shape)}."
         )
     return X, y.long()
+
+
+def as_tensor(values: Any) -> Tensor:
+    """Return array-like data as a tensor without gradient."""
+    if isinstance(values, Tensor):
+        return values.detach()
+    array = np.ascontiguousarray(values)
+    # torch warns of memory that it could write to and must not.
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def log_fisher_rao(module: nn.Module, X: Tensor, y: Tensor) -> float:

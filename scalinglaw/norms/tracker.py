@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .._validation import check_choices, check_integer, check_option
 from . import formulas
-from .data_dependent import labelled_batch, log_fisher_rao
+from .data_dependent import as_tensor, labelled_batch, log_fisher_rao
 from .effective import evaluation_mode
 from .entrywise import EntrywiseNorms
 from .folding import fold_normalization as folded_copy
@@ -162,7 +162,7 @@ def _sample_shape(input_shape: Any, X: Any) -> tuple[int, ...] | None:
     """Return the shape of a sample, as given or as in the data."""
     if input_shape is not None:
         return tuple(check_integer(n, "input_shape") for n in input_shape)
-    return None if X is None else tuple(X.shape[1:])
+    return None if X is None else tuple(as_tensor(X).shape[1:])
 
 
 def _first_shape(module: nn.Module) -> tuple[int, ...]:
