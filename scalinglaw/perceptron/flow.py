@@ -304,15 +304,17 @@ def norm_flow(
     log_norms = np.log(norms)
     marks = [_reaches(log_norm) for log_norm in log_norms[1:]]
     marks[-1] = _ending(marks[-1])
-    solution = solve_ivp(
-        flow.velocity,
-        (0.0, _LONGEST * (1 + log_norms[-1] - log_norms[0])),
-        np.append(hebb_direction(signed), log_norms[0]),
-        events=[*marks, _ending(flow.motion)],
-        rtol=rtol,
-        atol=atol / np.sqrt(n_features),
-        **options,
-    )
+    # scipy's BDF subtracts rows that it has not filled yet, and never uses them.
+    with np.errstate(invalid="ignore", over="ignore"):
+        solution = solve_ivp(
+            flow.velocity,
+            (0.0, _LONGEST * (1 + log_norms[-1] - log_norms[0])),
+            np.append(hebb_direction(signed), log_norms[0]),
+            events=[*marks, _ending(flow.motion)],
+            rtol=rtol,
+            atol=atol / np.sqrt(n_features),
+            **options,
+        )
     first_states = [states[0] for states in solution.y_events[:-1] if len(states)]
     directions = np.array([solution.y[:-1, 0], *(y[:-1] for y in first_states)])
     directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
