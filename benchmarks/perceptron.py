@@ -273,7 +273,7 @@ def main() -> None:
         print(time_sizes().round(1).to_string(index=False), flush=True)
     if "blas" in arguments.only:
         print("\nThe flow beside its matrix products alone, processor seconds")
-        share = pd.DataFrame([blas_share(200, 20, 1e3), blas_share(400, 20, 1e3)])
+        share = pd.DataFrame([blas_share(n, 20, 1e3) for n in (100, 400, 1000)])
         print(share.round(2).to_string(index=False), flush=True)
     if "parallel" in arguments.only:
         print("\nMany runs, N = 100")
@@ -303,7 +303,17 @@ def exponents(
         f"\nFree norm, simulated: N = {n_features}, {n_seeds} seeds, alpha {alphas}: "
         f"{len(runs)} runs in {elapsed:.0f} s"
     )
-    print(fit_all(concat_trajectories(runs)).round(4).to_string())
+    trained = concat_trajectories(runs)
+    print(fit_all(trained).round(4).to_string())
+    print("\nNorm of the optimum and of the knee, by load")
+    places = {}
+    for name, table in (("trained", trained), ("fixed norm", exact)):
+        for landmark in ("minimum", "knee"):
+            law = ScalingLawEstimator(
+                "rms", metric="relative_test_error", landmark=landmark
+            ).fit(table)
+            places[name, landmark] = np.exp(law.landmarks_["log_norm"].to_numpy())
+    print(pd.DataFrame(places, index=pd.Index(alphas, name="alpha")).round(2))
 
 
 if __name__ == "__main__":
