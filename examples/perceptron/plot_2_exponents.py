@@ -13,6 +13,8 @@ loads that one can afford, and is the difference its own fault?
 # Each run follows gradient flow to twenty times its load, well past the optimum. The
 # test error is exact, from the angle to the teacher; it is divided by Hebb's error, its
 # value at a vanishing norm.
+import warnings
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -60,21 +62,69 @@ print(law.exponents_.round(3).to_string())
 print("resolved:", law.resolved_)
 
 # %%
+# The same fit on the exact theory
+# --------------------------------
+# How much of a difference from 1/2 and 1 is noise, and how much do finite loads do?
+# The same estimator on the exact curves of the fixed norm at the same loads knows no
+# noise. The optimum law is fitted twice: to the lowest error, whose place is
+# uncertain as the minimum is flat, and to the knee, where a curve leaves the early law.
+warnings.simplefilter("ignore")  # The same warning, three times more.
+curves = []
+for alpha in ALPHAS:
+    norm = np.geomspace(0.1, 20.0 * alpha, 60)
+    error = theory.generalization_error(alpha, norm)
+    curves.append(
+        pd.DataFrame(
+            {
+                "train_size": alpha * N_FEATURES,
+                "seed": 0,
+                "epoch": np.arange(60.0),
+                "log_rms": np.log(norm),
+                "test_error": error,
+                "relative_test_error": error / theory.hebb_error(alpha),
+            }
+        )
+    )
+rows = []
+for name, landmark in (("lowest error", "minimum"), ("knee", "knee")):
+    settings = {"metric": "relative_test_error", "landmark": landmark}
+    trained = ScalingLawEstimator("rms", **settings).fit(trajectories)
+    exact = ScalingLawEstimator("rms", **settings).fit(concat_trajectories(curves))
+    for exponent in ("gamma1", "gamma2"):
+        fitted = trained.exponents_.loc[exponent]
+        rows.append(
+            {
+                "optimum at the": name,
+                "exponent": exponent,
+                "trained": fitted["estimate"],
+                "low": fitted["ci_low"],
+                "high": fitted["ci_high"],
+                "theory, fixed norm": exact.exponents_.loc[exponent, "estimate"],
+            }
+        )
+print(pd.DataFrame(rows).round(3).to_string(index=False))
+
+# %%
+# The paper, whose gradient descent could not go on to large norms, has
+# :math:`\gamma_2 = 0.96 \pm 0.25` and :math:`\gamma_1 = 0.4901 \pm 0.0005`. For the
+# knee the interval is a quarter as wide, for the lowest error a third. The exact curves
+# come out near 1, and the trained ones below: at loads of 5 and 10 their optimum lies
+# further out, as the free norm's excess (see the page before) is still melting there.
+#
 # What the theory says at the same loads
 # --------------------------------------
 # The local slopes of the fixed norm are known at each load: the steepest slope in the
 # norm, and the slopes of the optimum's norm and error against the load.
 rows = []
 for alpha in ALPHAS:
-    log_norm = np.linspace(np.log(0.1), np.log(2.0 * alpha), 200)
-    error = theory.generalization_error(alpha, np.exp(log_norm))
+    norm = np.geomspace(0.1, 2.0 * alpha, 200)
     nearby = alpha * np.array([0.99, 1.01])
     run = np.log(nearby[1] / nearby[0])
     relative = theory.optimal_error(nearby) / theory.hebb_error(nearby)
     rows.append(
         {
             "alpha": alpha,
-            "steepest slope": -np.gradient(np.log(error), log_norm).min(),
+            "steepest slope": theory.local_slope(alpha, norm).max(),
             "gamma2": np.diff(np.log(theory.optimal_norm(nearby)))[0] / run,
             "gamma_measured": -np.diff(np.log(relative))[0] / run,
         }
@@ -82,13 +132,12 @@ for alpha in ALPHAS:
 print(pd.DataFrame(rows).round(3).to_string(index=False))
 
 # %%
-# :math:`\gamma_2` is 1 at all but the smallest loads, and the interval of the trained
-# perceptrons holds it. The slope of the norm law is another matter: at fixed norm it
-# stays below one half at every finite load. At a free norm it is steeper, because the
-# free norm's excess over the fixed one (see the page before) melts away over the very
-# stretch where the slope is taken. To see this without the noise of samples, compare
-# both on the same ones, at the largest load, between the norms that two strengths of
-# scikit-learn's ridge penalty reach.
+# At fixed norm :math:`\gamma_2` is 1 at all but the smallest loads, and the interval of
+# the lowest error holds it. The slope of the norm law is another matter: at fixed norm
+# it stays below one half at every finite load. At a free norm it is steeper, because
+# the excess melts away over the very stretch where the slope is taken. To see this
+# without the noise of samples, compare both on the same ones, at the largest load,
+# between the norms that two strengths of scikit-learn's ridge penalty reach.
 control = []
 for seed, run in enumerate(runs[-N_SEEDS:]):
     X, y, teacher = make_teacher_student(
