@@ -203,7 +203,7 @@ def known_result(tmp_path_factory):
 
 def test_the_report_loads_nothing_and_holds_every_number(known_result, tmp_path):
     study, tables, laws = known_result
-    sweeps = {name: _Swept(table) for name, table in tables.items()}
+    sweeps = {name: _Swept(table, tmp_path) for name, table in tables.items()}
     result = StudyResult(
         study,
         tables,
@@ -241,7 +241,8 @@ def test_the_report_loads_nothing_and_holds_every_number(known_result, tmp_path)
 class _Swept:
     """What the report reads of a sweep."""
 
-    def __init__(self, table):
+    def __init__(self, table, folder):
+        self.cache_folder_ = folder
         self.trajectories_ = table
         self.failures_ = table.iloc[:1].assign(reason="RuntimeError: out of memory")
 
@@ -251,7 +252,7 @@ def test_the_report_lists_failed_runs_and_models_without_laws(known_result):
     result = StudyResult(
         study,
         {"narrow": tables["narrow"]},
-        sweeps={"narrow": _Swept(tables["narrow"])},
+        sweeps={"narrow": _Swept(tables["narrow"], study.cache)},
         remarks={"": [], "narrow": ["The laws could not be fitted: too few"]},
     )
     words = " ".join(_Page(render_report(result)).words)

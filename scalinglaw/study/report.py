@@ -254,7 +254,10 @@ def _optima(law: ScalingLawEstimator) -> list[dict[str, Any]]:
 def _settings(result: StudyResult) -> list[str]:
     study = result.study
     made = pd.concat(
-        [read_records(study.cache / name).assign(model=name) for name in result.sweeps]
+        [
+            read_records(sweep.cache_folder_).assign(model=name)
+            for name, sweep in result.sweeps.items()
+        ]
     )
     effort = [
         {

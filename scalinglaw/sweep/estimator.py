@@ -75,6 +75,8 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
         Runs that failed: ``train_size``, ``seed``, ``reason``, ``details``.
     stacking_ : str
         Why the runs were trained one by one; empty if they were stacked.
+    cache_folder_ : Path or None
+        Where in `cache_dir` the runs of this sweep are.
     interrupted_ : bool
         Whether Ctrl-C ended the sweep before its last run.
     train_sizes_ : list of int
@@ -178,6 +180,7 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
             )
         # The test set is part of the data: the key must not depend on y's type.
         cache = self._open_cache(X, codes, classes, entropy, fit_params)
+        self.cache_folder_ = None if cache is None else cache.folder
         order = {
             seed: pool[nested_order(codes[pool], subset_state(entropy, seed))]
             for seed in range(self.n_seeds)
