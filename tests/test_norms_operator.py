@@ -105,12 +105,16 @@ def test_without_convolutions_the_operator_is_the_matrix():
     assert compute_norms(net, conv="operator") == compute_norms(net)
 
 
-@pytest.mark.parametrize(("size", "distance"), [(4, 0.15), (8, 0.05)])
-def test_a_zero_boundary_is_below_the_periodic_one_of_the_padded_image(size, distance):
+@pytest.mark.parametrize(
+    ("size", "stride", "distance"), [(4, 1, 0.15), (8, 1, 0.05), (7, 2, 0.1)]
+)
+def test_a_zero_boundary_is_below_the_periodic_one_of_the_padded_image(
+    size, stride, distance
+):
     # The zero-padded map is a part of the periodic one on a larger image, whose
     # frequencies are others: at the input's own size nothing says which is larger.
     torch.manual_seed(0)
-    layer = nn.Conv2d(16, 16, 3, padding=1, dtype=torch.float64)
+    layer = nn.Conv2d(16, 16, 3, stride, padding=1, dtype=torch.float64)
     top = np.linalg.norm(_dense(layer, 16, (size, size)).numpy(), 2)
     weight = layer.weight.detach()
     own, larger = (
