@@ -19,6 +19,7 @@ import resource
 import time
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from scalinglaw import CNNClassifier, ResNetClassifier, ViTClassifier
+from scalinglaw.classifiers.batches import TensorBatches
 from scalinglaw.classifiers.cnn import convolutional_network
+from scalinglaw.classifiers.preparation import PreparedModule
 from scalinglaw.classifiers.presets import NORMALIZATION
 from scalinglaw.classifiers.recorder import record_steps
 from scalinglaw.datasets import load_images
@@ -42,6 +45,7 @@ NORMALIZED = NORMALIZATION["fashion-mnist"]
 # Small networks that still learn Fashion-MNIST, and the paper's own.
 SMALL = {"conv_widths": (8, 16), "hidden_width": 64}
 TINY = {"conv_widths": (4, 8), "hidden_width": 32}
+HOW = {False: "without", True: "with"}
 
 
 def images(n_samples: int) -> tuple[np.ndarray, np.ndarray, str]:
@@ -99,9 +103,13 @@ class ImageDataset(Dataset):
 
 
 def loader_loop(
-    X: np.ndarray, y: np.ndarray, network: dict[str, Any], n_epochs: int, augment: bool
+    X: np.ndarray,
+    y: np.ndarray,
+    network: dict[str, Any] | None,
+    n_epochs: int,
+    augment: bool,
 ) -> list[np.ndarray]:
-    """Train from a DataLoader with two workers, and return the seconds per epoch."""
+    """Train from a DataLoader with two workers; None trains nothing."""
     steps = [transforms.ToTensor(), transforms.Normalize(*NORMALIZED)]
     if augment:
         steps.insert(0, transforms.RandomCrop(28, padding=4))
@@ -112,7 +120,7 @@ def loader_loop(
         num_workers=2,
         persistent_workers=True,
     )
-    model = convolutional_network(X.shape[1:], 10, **network)
+    model = convolutional_network(X.shape[1:], 10, **(network or TINY))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     criterion = nn.CrossEntropyLoss()
     seconds = []
@@ -121,6 +129,8 @@ def loader_loop(
         model.train()
         total = 0.0
         for batch, labels in loader:
+            if network is None:
+                continue
             optimizer.zero_grad()
             loss = criterion(model(batch), labels)
             loss.backward()
@@ -134,6 +144,22 @@ def loader_loop(
     workers = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     # The first epoch started the workers.
     return [each + np.array([0.0, workers / n_epochs]) for each in seconds[1:]]
+
+
+def slices_alone(
+    X: np.ndarray, y: np.ndarray, n_epochs: int, augment: bool
+) -> list[np.ndarray]:
+    """Make the classifiers' batches, and train nothing."""
+    data = SimpleNamespace(X=torch.from_numpy(X), y=torch.from_numpy(y))
+    batches = TensorBatches(data, BATCH, shuffle=True)
+    prepare = PreparedModule(nn.Identity(), *NORMALIZED, augment=augment).train()
+    seconds = []
+    for _ in range(n_epochs):
+        start = now()
+        for batch, _ in batches:
+            prepare(batch)
+        seconds.append(now() - start)
+    return seconds
 
 
 class EpochTimes(Callback):
@@ -219,14 +245,36 @@ def loader(X: np.ndarray, y: np.ndarray, args: argparse.Namespace) -> None:
                         augment=augment,
                         **network,
                     ),
+                    "classifier, channels_last": partial(
+                        estimator,
+                        X,
+                        y,
+                        CNNClassifier,
+                        args.epochs,
+                        augment=augment,
+                        channels_last=True,
+                        **network,
+                    ),
                     "DataLoader": partial(
                         loader_loop, X, y, network, args.epochs + 1, augment
                     ),
                 },
                 args.repeats,
             )
-            how = "with" if augment else "without"
-            show(f"An epoch of the {label} CNN, {how} augmentation", table)
+            show(f"An epoch of the {label} CNN, {HOW[augment]} augmentation", table)
+    for augment in (False, True):
+        table = in_turn(
+            {
+                "slices": partial(slices_alone, X, y, args.epochs, augment),
+                "DataLoader": partial(
+                    loader_loop, X, y, None, args.epochs + 1, augment
+                ),
+            },
+            args.repeats,
+        )
+        show(
+            f"An epoch of batches without a network, {HOW[augment]} augmentation", table
+        )
 
 
 class TimedNorms(Callback):

@@ -22,7 +22,7 @@ from scalinglaw import (
     TrajectoryClassifier,
     ViTClassifier,
 )
-from scalinglaw.classifiers.preparation import shift_and_mirror
+from scalinglaw.classifiers.preparation import PreparedModule, shift_and_mirror
 from scalinglaw.classifiers.recorder import record_steps
 from scalinglaw.datasets import load_images
 from scalinglaw.exceptions import ZeroNormWarning
@@ -412,6 +412,18 @@ def test_a_compiled_network_trains_the_same_and_can_be_pickled(digits):
     assert isinstance(compiled.module_, nn.Sequential)
     loaded = pickle.loads(pickle.dumps(compiled))
     assert_allclose(loaded.predict_proba(X), expected, atol=1e-6)
+
+
+def test_channels_last_is_the_format_of_batches_and_kernels():
+    core = nn.Conv2d(1, 4, 3)
+    seen = []
+    core.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    before = core.weight.clone()
+    PreparedModule(core, channels_last=True)(torch.zeros(2, 1, 8, 8))
+    assert torch.equal(core.weight, before)
+    for tensor in (core.weight, seen[0]):
+        assert tensor.is_contiguous(memory_format=torch.channels_last)
+    assert core.weight.stride(1) == 1
 
 
 @pytest.mark.parametrize("option", ["bfloat16", "channels_last"])

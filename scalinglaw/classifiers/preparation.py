@@ -27,7 +27,7 @@ class PreparedModule(nn.Module):
         In training, shift each image by up to four pixels and, with three channels,
         mirror half of them: the standard augmentation of small images.
     channels_last : bool, default=False
-        Memory format of image batches.
+        Memory format of image batches and of the network's kernels.
     bfloat16 : bool, default=False
         Whether the network runs under autocast.
     """
@@ -45,7 +45,10 @@ class PreparedModule(nn.Module):
         bfloat16: bool = False,
     ) -> None:
         super().__init__()
-        self.core = core
+        # The weights too: of one channel, images alone do not tell the two formats apart.
+        self.core = (
+            core.to(memory_format=torch.channels_last) if channels_last else core
+        )
         self.augment = augment
         self.channels_last = channels_last
         self.autocast = bfloat16

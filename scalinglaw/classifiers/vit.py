@@ -125,7 +125,7 @@ class ViTClassifier(ImageClassifier):
     augment : bool, default=False
         Shift training images by up to four pixels and, in colour, mirror half.
     channels_last : bool, default=False
-        Memory format of the batches; faster on some hardware.
+        Memory format of batches and kernels; faster on some hardware.
     norms, n_records, conv, fold_normalization, max_epochs, lr, batch_size : object
         See :class:`TrajectoryClassifier`.
     optimizer : {"adam", "adamw", "sgd"} or torch optimiser class, default="adamw"
