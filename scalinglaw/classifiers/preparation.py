@@ -45,10 +45,10 @@ class PreparedModule(nn.Module):
         bfloat16: bool = False,
     ) -> None:
         super().__init__()
-        # The weights too: of one channel, images alone do not tell the two formats apart.
-        self.core = (
-            core.to(memory_format=torch.channels_last) if channels_last else core
-        )
+        if channels_last:
+            # Of one channel, images do not tell the formats apart: kernels decide.
+            core = core.to(memory_format=torch.channels_last)
+        self.core = core
         self.augment = augment
         self.channels_last = channels_last
         self.autocast = bfloat16
