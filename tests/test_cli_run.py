@@ -81,6 +81,9 @@ def test_a_study_writes_table_report_and_figures(capsys, monkeypatch, study):
 def test_folders_on_the_command_line_win_over_the_file(
     capsys, monkeypatch, study, tmp_path
 ):
+    one = study.read_text().partition("[models.mlp]")[0]
+    linear = study.read_text().partition("[models.linear]")[2]
+    study.write_text(f"{one}[models.linear]{linear}")
     status, _, _ = _run(
         capsys,
         monkeypatch,
