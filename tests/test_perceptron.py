@@ -51,6 +51,7 @@ def test_the_flow_follows_fine_steps_of_gradient_descent(separable):
     assert descent.stop_reason_ == "max_norm"
     assert_allclose(descent.trajectory_["test_error"], flow["test_error"], atol=1e-3)
     assert_allclose(descent.trajectory_["log_rms"], flow["log_rms"])
+    assert_allclose(np.linalg.norm(descent.coef_) / np.sqrt(40), 10.0)
 
 
 def test_a_large_norm_reaches_the_largest_margin(separable, fitted):
@@ -130,6 +131,18 @@ def test_each_class_is_the_perceptron_of_that_class_against_the_rest():
         assert_allclose(coef, alone.coef_[0])
 
 
+def test_classes_of_which_one_is_not_separable_are_recorded_at_common_norms():
+    X, y = load_iris(return_X_y=True)
+    X = (X - X.mean(0)) / X.std(0)
+    several = LogisticPerceptron(max_norm=100.0).fit(X, y)
+    assert several.stop_reason_ == "norm_converged"
+    marks = np.geomspace(1e-2, 100.0, 60)[: len(several.trajectory_)]
+    assert_allclose(several.trajectory_["log_rms"], np.log(marks))
+    for label, coef in zip(several.classes_, several.coef_, strict=True):
+        alone = LogisticPerceptron(max_norm=100.0).fit(X, y == label)
+        assert_allclose(coef, alone.coef_[0], rtol=1e-6)
+
+
 def test_inputs_far_from_unit_scale_end_at_the_same_optimum():
     # The norm shrinks on the way: the flow must not turn back.
     X, y = load_breast_cancer(return_X_y=True)
@@ -206,6 +219,9 @@ def test_gradient_descent_says_when_it_ran_out_of_steps(separable):
     short = LogisticPerceptron(solver="gradient_descent", max_steps=50).fit(X, y)
     assert short.stop_reason_ == "max_steps"
     assert len(short.trajectory_) < 60
+    # Its weights are the last ones, not those of the last record.
+    length = np.linalg.norm(short.coef_) / np.sqrt(40)
+    assert length > np.exp(short.trajectory_["log_rms"].iloc[-1])
 
 
 @pytest.mark.parametrize("flip", [0.0, 0.2])

@@ -69,4 +69,6 @@ def gradient_descent(
             reason = "max_norm"
             break
     found = np.array(directions)
-    return FlowPath(norms[: len(found)], found, reason, w.cpu().numpy())
+    # Descent ends a step beyond the last norm, a flow at it.
+    end = norms[-1] * found[-1] if reason == "max_norm" else w.cpu().numpy()
+    return FlowPath(norms[: len(found)], found, reason, end)
