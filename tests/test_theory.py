@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from scipy import integrate, optimize, special
 
 from scalinglaw import theory
+from scalinglaw.cli.theory import theory as command
 from scalinglaw.theory import numerics, saddle
 
 ALPHA = np.geomspace(0.1, 1e6, 15)
@@ -246,3 +247,13 @@ def test_bracketed_roots_are_found_to_the_last_digits():
     assert_allclose(found, np.log(target), atol=1e-11)
     with pytest.raises(RuntimeError, match="no root"):
         numerics.find_roots(lambda x: 1 + x**2, np.array([-1.0]), np.array([1.0]))
+
+
+def test_the_command_prints_whole_numbers_on_80_columns(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    command([1.0, 20.0, 1e6], norm=[0.1, 1.0, 10.0])
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    for load in (1.0, 20.0, 1e6):
+        assert f"{theory.optimal_error(load):.4g}" in printed
+        assert f"{theory.generalization_error(load, 10.0):.4g}" in printed

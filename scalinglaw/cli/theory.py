@@ -15,10 +15,12 @@ __all__ = ["theory"]
 
 def theory(
     alpha: Annotated[
-        list[float], typer.Argument(help="Loads P/N: samples per input dimension.")
+        list[float],
+        typer.Argument(help="Loads P/N: samples per input dimension, 0.1 to 1e6."),
     ],
     norm: Annotated[
-        list[float], typer.Option(help="Also the error at this norm; may be repeated.")
+        list[float],
+        typer.Option(help="Also the error at this norm, 1e-3 to 1e6; repeatable."),
     ] = [],  # noqa: B006 (typer reads the default, nothing writes to it)
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object.")
@@ -52,4 +54,6 @@ def theory(
     if json:
         print_json(table.reset_index())
     else:
-        print_table(table, "Generalisation error of the logistic perceptron", "alpha")
+        # Loads side by side: a row of all quantities would not fit a terminal.
+        shown = table.T.set_axis([f"{load:g}" for load in loads], axis=1)
+        print_table(shown, "Generalisation error of the logistic perceptron", "alpha")
