@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 
+import scalinglaw.perceptron.flow as flow_module
 from scalinglaw import make_teacher_student
 from scalinglaw.perceptron.flow import NormFlow, hebb_direction, norm_flow
 from scalinglaw.perceptron.krylov import KrylovBDF
@@ -185,3 +186,9 @@ def test_the_optimum_scales_with_the_inputs(scale):
                     rtol=1e-6, atol=1e-8 / scale)  # fmt: skip
     gradient = LOSSES["logistic"].weights(signed @ unit) @ signed
     assert np.abs(gradient).max() < 1e-6
+
+
+def test_a_flow_that_cannot_go_on_says_where_it_ended(monkeypatch):
+    monkeypatch.setattr(flow_module, "_LONGEST", 0.1)
+    with pytest.raises(RuntimeError, match=r"ended at norm .*, of 1000"):
+        norm_flow(_signed(200, 10), np.geomspace(0.01, 1e3, 10))

@@ -142,6 +142,8 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If an argument or a parameter is out of its range.
+        RuntimeError
+            If the flow's solver can go on neither to `max_norm` nor to rest.
         """
         self._check_parameters()
         X, y = validate_data(self, X, y, dtype=np.float64)
