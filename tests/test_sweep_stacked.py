@@ -196,8 +196,9 @@ def test_a_sweep_stacks_small_networks_by_itself(digits):
     assert_allclose(auto.trajectories_[norm], single.trajectories_[norm], atol=2e-4)
     large = clone(CNN).set_params(conv_widths=(64, 64), max_epochs=1)
     X, y = digits
-    sweep = _sweep(large, train_sizes=[30], n_seeds=1).fit(X[:400], y[:400])
+    sweep = _sweep(large, train_sizes=[30], n_seeds=2).fit(X[:400], y[:400])
     assert "multiply-adds per batch" in sweep.stacking_
+    assert "one seed" in _sweep(train_sizes=[30], n_seeds=1).fit(X, y).stacking_
     with pytest.warns(UserWarning, match="trained one by one: dropout draws"):
         _sweep(TrajectoryClassifier(dropping, max_epochs=1), stack=True).fit(*digits)
 

@@ -169,6 +169,7 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
             X,
             codes,
             classes,
+            self.n_seeds,
             self.train_sizes_[-1],
             fit_params,
         )

@@ -50,6 +50,7 @@ def reason_against(
     X: Any,
     codes: np.ndarray,
     classes: np.ndarray,
+    n_seeds: int,
     largest: int,
     fit_params: Mapping[str, Any],
 ) -> str:
@@ -67,6 +68,8 @@ def reason_against(
         Their classes.
     classes : ndarray of shape (n_classes,)
         Labels.
+    n_seeds : int
+        Runs of each train size.
     largest : int
         Largest train size.
     fit_params : dict
@@ -82,6 +85,8 @@ def reason_against(
     # Whoever has a network has imported torch.
     if "torch" not in sys.modules:
         return f"{type(estimator).__name__} is no network"
+    if n_seeds == 1:
+        return "there is one seed, and nothing beside it"
     if fit_params:
         return f"fit takes {', '.join(fit_params)}, which a stack does not know"
     from ..classifiers.stacked import why_single, work_per_layer
