@@ -84,8 +84,8 @@ def test_every_linear_map_of_the_vit_starts_xavier_uniform(channels):
 @pytest.mark.parametrize("cls", [CNNClassifier, ResNetClassifier, ViTClassifier])
 def test_a_preset_fits_images_of_its_set(cls, name):
     rng = np.random.default_rng(0)
-    X = rng.integers(0, 256, (6, *SHAPES[name]), dtype=np.uint8)
-    y = np.arange(6) % 3
+    X = rng.integers(0, 256, (2, *SHAPES[name]), dtype=np.uint8)
+    y = np.arange(2)
     classifier = cls.from_preset(
         name, max_epochs=1, norms=("frobenius",), device="cpu", random_state=0
     )

@@ -96,7 +96,8 @@ def shift_and_mirror(X: Tensor, reach: int = 4) -> Tensor:
     Returns
     -------
     Tensor
-        Of the same shape. Images of one channel, digits mostly, are not mirrored.
+        Of the same shape, channels last in memory, as they are gathered. Images of one
+        channel, digits mostly, are not mirrored.
     """
     n, channels, height, width = X.shape
     padded = functional.pad(X, (reach,) * 4)
