@@ -170,7 +170,8 @@ def time_parallel(n_features: int, n_seeds: int, n_jobs: int) -> pd.DataFrame:
     rows = []
     for jobs in (1, n_jobs):
         with Parallel(n_jobs=jobs) as parallel:
-            parallel(delayed(abs)(1) for _ in range(jobs))  # Starts the workers.
+            # Starts the workers and their imports.
+            parallel(delayed(simulate)(10, 2, seed) for seed in range(4 * jobs))
             start = time.perf_counter()
             parallel(
                 delayed(simulate)(n_features, alpha, seed) for alpha, seed in cases
