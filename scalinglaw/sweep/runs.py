@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from ..trajectories import check_trajectories
 
@@ -223,12 +225,10 @@ def heeded_interrupt() -> Iterator[None]:
 @contextlib.contextmanager
 def limited_threads(n_threads: int) -> Iterator[None]:
     """Hold the libraries of this process to `n_threads` threads."""
-    import sys
-
     # torch keeps a count of its own beside OpenMP's; numpy-only sweeps skip it.
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch is not None else 0
-    with threadpool_limits(n_threads):
+    with _thread_pools(len(sys.modules)).limit(limits=n_threads):
         if torch is not None:
             torch.set_num_threads(n_threads)
         try:
@@ -236,3 +236,12 @@ def limited_threads(n_threads: int) -> Iterator[None]:
         finally:
             if torch is not None:
                 torch.set_num_threads(before)
+
+
+@functools.lru_cache(maxsize=1)
+def _thread_pools(n_modules: int) -> ThreadpoolController:
+    """Look for thread pools again only when a module, and so a library, came in.
+
+    The search takes longer than all else that a sweep does for a run.
+    """
+    return ThreadpoolController()
