@@ -30,14 +30,14 @@ DESIGNS = {
 
 
 def score(table: pd.DataFrame, hold_out: float = 1 / 3) -> dict[str, float]:
-    """Return the root mean squared log error by method, and the law's coverage."""
+    """Return the root mean squared log error by method, and coverage of intervals."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = backtest(ScalingLawEstimator(), table, hold_out=hold_out)
     row = found["log_error"].pow(2).groupby(found["method"]).mean().pow(0.5).to_dict()
-    law = found[found["method"] == "law"]
-    inside = law["observed"].between(law["ci_low"], law["ci_high"])
-    row["law covers"] = float(inside.mean())
+    inside = found["observed"].between(found["ci_low"], found["ci_high"])
+    for method in ("law", "power"):
+        row[f"{method} covers"] = float(inside[found["method"] == method].mean())
     return row
 
 
@@ -61,16 +61,19 @@ def main() -> None:
         )
         frame = pd.DataFrame(drawn)
         series.append(frame)
-        rows[name] = frame.median()
-        rows[name]["law covers"] = frame["law covers"].mean()
+        covers = [column for column in frame if column.endswith("covers")]
+        rows[name] = pd.concat(
+            [frame.drop(columns=covers).median(), frame[covers].mean()]
+        )
     if options.published is not None:
         for path in sorted(options.published.glob("*.npy")):
             rows[path.stem] = pd.Series(score(read_published(path)))
             series.append(rows[path.stem].to_frame().T)
     table = pd.DataFrame(rows).T
-    table["best"] = table.drop(columns="law covers").idxmin(axis=1)
+    errors = [column for column in table if not column.endswith("covers")]
+    table["best"] = table[errors].idxmin(axis=1)
     print(table.round(4).to_string())
-    methods = pd.concat(series).drop(columns="law covers")
+    methods = pd.concat(series)[errors]
     print(f"\nall {len(methods)} series, median:", methods.median().round(4).to_dict())
     for name in ("last_value", "power", "power_offset"):
         ratio = (methods["law"] / methods[name]).median()

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from sklearn.utils.validation import check_is_fitted
 
 from ._validation import check_option
@@ -337,7 +337,7 @@ def _window_view(law: ScalingLawEstimator) -> View:
         label = rf"reported $\gamma_1$ = {estimate:.3g}"
         lines = (Line(label, ends, estimate * flat, low * flat, high * flat),)
     return View(
-        x_label=f"{_words(law.norm)} / value at the landmark, middle of the window",
+        x_label=f"middle of the window, {_words(law.norm)} / landmark",
         y_label=r"$\gamma_1$ in the window",
         points=pd.DataFrame(
             {
@@ -400,6 +400,13 @@ def _draw(view: View, ax: Axes) -> None:
     )
     ax.set(xscale=x_axis.scale, yscale=y_axis.scale)
     ax.set(xlabel=x_axis.label, ylabel=y_axis.label)
+    for axis, unit, column in (
+        (ax.xaxis, x_axis, "log_x"),
+        (ax.yaxis, y_axis, "log_y"),
+    ):
+        logs = [table[column] for table in tables]
+        if unit.scale == "log" and logs:
+            _label_ticks(axis, np.concatenate(logs))
     if view.note:
         ax.set_title(view.note, fontsize="small")
     if view.span is not None:
@@ -428,6 +435,14 @@ def _draw(view: View, ax: Axes) -> None:
             ax.fill_between(x, low, high, color=line.color, alpha=0.2, linewidth=0)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(fontsize="small")
+
+
+def _label_ticks(axis: Any, logs: np.ndarray) -> None:
+    """Number 1, 2, 5 of each decade on short axes, where powers of ten are too few."""
+    if np.ptp(logs) < 2 * np.log(10.0):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _draw_curves(
@@ -463,6 +478,7 @@ def _draw_points(
 def _draw_colorbar(ax: Axes, colors: Any, sizes: np.ndarray, label: str) -> None:
     bar = ax.figure.colorbar(colors, ax=ax, label=label)
     if label != "train size":
+        _label_ticks(bar.ax.yaxis, np.log(sizes))
         return
     # Every size is marked while there is room for its number.
     ticks = _some(sizes, 10)

@@ -68,8 +68,8 @@ class ExponentComparison:
         """
         summary = Summary()
         summary.add_title(f"Comparison of {self.exponent}")
-        summary.add_df(self.exponents, float_format="%.4f")
-        pairs = self.differences.copy()
+        summary.add_df(_with_words(self.exponents), float_format="%.4f")
+        pairs = _with_words(self.differences)
         pairs.index = [f"{first} - {second}" for first, second in pairs.index]
         summary.add_df(pairs, float_format="%.4f")
         test = self.homogeneity
@@ -199,6 +199,16 @@ def compare_exponents(
         confidence_level,
         margin,
     )
+
+
+def _with_words(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a copy with "yes" and "no" for truth values, which print as numbers."""
+    words = {
+        name: table[name].map({True: "yes", False: "no"})
+        for name in ("resolved", "equivalent")
+        if name in table
+    }
+    return table.assign(**words)
 
 
 def _as_laws(laws: Any, parameters: dict[str, Any]) -> dict[str, ScalingLawEstimator]:

@@ -222,7 +222,10 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         log_error, low, high = forecast_optimum(
-            train_size, self._laws.forecast_law, 1 - self.confidence_level
+            train_size,
+            self._laws.forecast_law,
+            1 - self.confidence_level,
+            self._n_test,
         )
         error = self.offset_ + np.exp(log_error)
         if not return_interval:
@@ -423,6 +426,7 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
                 "censored": laws.landmarks.censored,
             }
         )
+        self._n_test = curves.n_test
         self.norm_law_ = laws.norm_law
         self.optimum_law_ = laws.optimum_law
         self.data_law_ = laws.data_law

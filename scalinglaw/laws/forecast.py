@@ -87,7 +87,7 @@ def _combined(first: Estimate, second: Estimate) -> Estimate:
 
 
 def forecast_optimum(
-    train_size: Any, law: Line | None, alpha: float
+    train_size: Any, law: Line | None, alpha: float, n_test: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Extend the law of the lowest error to other train sizes.
 
@@ -99,6 +99,9 @@ def forecast_optimum(
         From :func:`fit_forecast`.
     alpha : float
         Significance level of the prediction interval.
+    n_test : int, optional
+        Test examples: fewer errors are counted at a larger train size, and so with
+        more noise than the scatter of the smaller ones shows.
 
     Returns
     -------
@@ -116,8 +119,13 @@ def forecast_optimum(
             "there is no data law to forecast from: gamma_measured has no number, "
             "because training stopped before the optimum in too many train sizes."
         )
-    low, high = law.conf_band(log_size, alpha, new_point=True)
-    return law.predict(log_size), low, high
+    log_error = law.predict(log_size)
+    extra = np.zeros_like(log_error)
+    if n_test is not None:
+        seen = np.exp(-law.predict(np.array(law.center)))
+        extra = np.maximum(np.exp(-log_error) - seen, 0.0) / n_test
+    low, high = law.conf_band(log_size, alpha, new_point=True, extra=extra)
+    return log_error, low, high
 
 
 def forecast_curve(

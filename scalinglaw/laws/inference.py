@@ -442,7 +442,12 @@ class Line:
         return self.intercept + self.sign * self.exponent * np.asarray(log_x, float)
 
     def conf_band(
-        self, log_x: np.ndarray, alpha: float = 0.05, *, new_point: bool = False
+        self,
+        log_x: np.ndarray,
+        alpha: float = 0.05,
+        *,
+        new_point: bool = False,
+        extra: np.ndarray | float = 0.0,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the pointwise interval of the line, or of a new point near it.
 
@@ -454,6 +459,8 @@ class Line:
             Significance level.
         new_point : bool, default=False
             Add the scatter of single points.
+        extra : float or array of shape (n,), default=0
+            Further variance, known beforehand.
 
         Returns
         -------
@@ -462,6 +469,7 @@ class Line:
         """
         log_x = np.asarray(log_x, dtype=float)
         variance = self.height_std_err**2 + (self.std_err * (log_x - self.center)) ** 2
+        variance = variance + extra
         if new_point:
             variance = variance + self.scatter**2
         half = stats.t.ppf(1 - alpha / 2, self.df) * np.sqrt(variance)

@@ -74,12 +74,13 @@ def _settings(law: ScalingLawEstimator) -> dict[str, str]:
     settings["Censored optima"] = (
         f"{int(optima['censored'].sum())} of {len(optima)} runs"
     )
-    f_value = law.offset_test_["statistic"]
+    evidence = law._laws.offset_test
     if law.offset:
         settings["Offset"] = f"{law.offset_:.3g} taken off the error"
-    elif np.isfinite(f_value):
-        seen = "seen" if seems_offset(law._laws.offset_test) else "not seen"
-        settings["Offset"] = f"not fitted; {seen} in the window (F = {f_value:.1f})"
+    elif seems_offset(evidence):
+        settings["Offset"] = f"not fitted, but seen (F = {evidence.statistic**2:.1f})"
+    elif np.isfinite(evidence.estimate):
+        settings["Offset"] = "not fitted, and not seen in the window"
     return settings
 
 
@@ -104,15 +105,21 @@ def conclude(law: ScalingLawEstimator) -> str:
             "cover "
             'and a test of the law use method="pooled".'
         )
+    if not law.resolved_:
+        text = (
+            "Conclusion: no clean power law was resolved, so that the law is not "
+            "tested; gamma1 and the predicted exponent depend on the window"
+        )
+        if not np.isfinite(law.gamma2_.estimate):
+            text += (
+                "; and training was too short to see where the test error is lowest, "
+                "so that nothing can be said about the laws of the train size"
+            )
+        return text + "."
     if not np.isfinite(law.gamma2_.estimate):
         return (
             "Conclusion: training was too short to see where the test error is lowest, "
             "so that nothing can be said about the laws of the train size."
-        )
-    if not law.resolved_:
-        return (
-            "Conclusion: no clean power law was resolved, so that the law is not "
-            "tested; gamma1 and the predicted exponent depend on the window."
         )
     if not np.isfinite(test["p_value"]):
         return "Conclusion: too few train sizes to test the law."
