@@ -281,12 +281,12 @@ def stopping() -> None:
         laws, steps = {}, {}
         for rule in (None, [StopAfterOptimum()]):
             model = TrajectoryClassifier(
-                max_epochs=300, lr=0.005, n_records=70, callbacks=rule, device="cpu"
+                max_epochs=200, lr=0.01, n_records=60, callbacks=rule, device="cpu"
             )
             sweep = TrajectorySweep(
                 model,
                 train_sizes=[50, 100, 200, 400, 800],
-                n_seeds=5,
+                n_seeds=4,
                 test_size=800,
                 random_state=0,
                 stack="auto",
