@@ -257,6 +257,7 @@ def _settings(result: StudyResult) -> list[str]:
         [
             read_records(sweep.cache_folder_).assign(model=name)
             for name, sweep in result.sweeps.items()
+            if sweep.cache_folder_ is not None
         ]
     )
     effort = [
