@@ -6,6 +6,11 @@ import statsmodels.api as sm
 from numpy.testing import assert_allclose
 from scipy import stats
 
+from scalinglaw.laws.counting_noise import (
+    counting_covariance,
+    counting_variance,
+    with_known_noise,
+)
 from scalinglaw.laws.inference import (
     Estimate,
     cluster_robust,
@@ -13,14 +18,7 @@ from scalinglaw.laws.inference import (
     fit_line,
     product,
     satterthwaite,
-    test_set_covariance,
-    test_set_variance,
-    with_known_noise,
 )
-
-# Functions of the science whose names pytest would take for tests.
-test_set_covariance.__test__ = False
-test_set_variance.__test__ = False
 
 
 @pytest.fixture
@@ -178,9 +176,9 @@ def test_variance_of_a_shared_test_set_is_that_of_its_covariance_matrix():
     log_error = np.log(rng.uniform(0.05, 0.9, 40))
     weights = rng.standard_normal(40)
     weights -= weights.mean()
-    covariance = test_set_covariance(log_error, 1000)
+    covariance = counting_covariance(log_error, 1000)
     assert_allclose(
-        test_set_variance(weights, log_error, 1000), weights @ covariance @ weights
+        counting_variance(weights, log_error, 1000), weights @ covariance @ weights
     )
 
 
@@ -193,7 +191,7 @@ def test_variance_of_a_shared_test_set_is_what_simulation_finds():
     for _ in range(2000):
         difficulty = np.sort(rng.random(n_test))
         drawn.append(weights @ np.log(np.searchsorted(difficulty, error) / n_test))
-    predicted = test_set_variance(weights, np.log(error), n_test)
+    predicted = counting_variance(weights, np.log(error), n_test)
     assert_allclose(np.var(drawn), predicted, rtol=0.1)
 
 

@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import optimize, special
 
+from .counting_noise import counting_variance
 from .curves import Curves, demean, thin
-from .inference import Estimate, clustered_wider, influence, test_set_variance
+from .inference import Estimate, clustered_wider, influence
 from .window import MeanCurves
 
 __all__ = ["Crossover", "fit_crossover"]
@@ -277,7 +278,7 @@ def _slope_with_error(
         float(coefficients[0]), design, residuals, problem.run, problem.size
     )
     if n_test is not None:
-        extra = test_set_variance(influence(design), problem.y, n_test)
+        extra = counting_variance(influence(design), problem.y, n_test)
         estimate = estimate.widened(extra)
     return estimate, clusters
 

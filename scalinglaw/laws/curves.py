@@ -245,7 +245,7 @@ def local_linear(
         t0 = (weight * height).sum(-1)
         t1 = (weight * distance * height).sum(-1)
         determinant = s0 * s2 - s1**2
-        determinant[determinant < 1e-8 * s0**2] = np.nan
+        determinant[determinant <= 1e-8 * s0**2] = np.nan
         value[part] = (s2 * t0 - s1 * t1) / determinant
         slope[part] = (s0 * t1 - s1 * t0) / determinant / bandwidth
     return value, slope

@@ -12,6 +12,7 @@ import statsmodels.api as sm
 
 from .._validation import plural
 from ..exceptions import CensoredOptimumWarning, UnresolvedExponentWarning
+from .counting_noise import counting_covariance, counting_variance, with_known_noise
 from .crossover import Crossover, fit_crossover
 from .curves import Curves, demean, local_linear
 from .fitted import FittedLaws
@@ -24,9 +25,6 @@ from .inference import (
     influence,
     product,
     satterthwaite,
-    test_set_covariance,
-    test_set_variance,
-    with_known_noise,
 )
 from .landmark import Landmarks, average_minima, smoothed_minima
 from .offset import offset_evidence, remove_offset, seems_offset
@@ -215,7 +213,7 @@ def _slope_in_window(
     )
     if curves.n_test is not None and np.isfinite(gamma1.std_err):
         y = curves.y[inside]
-        gamma1 = gamma1.widened(test_set_variance(influence(design), y, curves.n_test))
+        gamma1 = gamma1.widened(counting_variance(influence(design), y, curves.n_test))
     return _Slope(gamma1, clusters, results)
 
 
@@ -359,7 +357,7 @@ def _law_of_train_size(
         # further along y than the noise itself: 1.2 times in simulations.
         along_y = 1.25 if landmarks.kind == "knee" else 1.0
         scale = along_y if axis == "y" else 1.0 / gamma1.estimate
-        known = scale**2 * test_set_covariance(landmarks.y[usable], curves.n_test)
+        known = scale**2 * counting_covariance(landmarks.y[usable], curves.n_test)
         estimate = with_known_noise(estimate, log_size, height, known)
         line = replace(line, std_err=estimate.std_err, df=estimate.df)
     return estimate, line, results
