@@ -72,9 +72,14 @@ def draw(laws: dict[str, ScalingLawEstimator], path: Path) -> None:
 def main() -> None:
     """Print the table, draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
+    if options.folder is None:
+        print(
+            "Give the folder of the paper's files: they are not part of this package."
+        )
+        return
     picked = json.loads((options.folder / "exponents.json").read_text())
     laws, rows = {}, {}
     for name, settings in picked.items():
