@@ -14,6 +14,7 @@ PAGES = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pages speak of what is warned of
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_of_the_gallery_runs_and_draws(page, capsys):
     with mpl.rc_context({"backend": "agg"}):
