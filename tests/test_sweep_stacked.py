@@ -18,6 +18,7 @@ from scalinglaw import (
     ResNetClassifier,
     TrajectoryClassifier,
     TrajectorySweep,
+    ViTClassifier,
 )
 from scalinglaw.classifiers.stacked import fit_stacked, why_single, work_per_layer
 from scalinglaw.datasets import load_images
@@ -280,3 +281,11 @@ def test_gpus_take_turns_unless_one_was_asked_for():
     assert device_of(5, "cpu", 2) == "cpu"
     assert device_of(5, "auto", 1) == "auto"
     assert device_of(5, "auto", 0) == "auto"
+
+
+def test_attention_without_a_batching_rule_is_trained_run_by_run(digits):
+    X, y = digits
+    vit = ViTClassifier(patch_size=4, depth=1, width=8, max_epochs=1, device="cpu")
+    assert "batching rule" in why_single(vit, X[:20], y[:20])
+    sweep = TrajectorySweep(vit, train_sizes=[30], n_seeds=2, random_state=0)
+    assert "batching rule" in sweep.fit(X, y).stacking_

@@ -15,6 +15,7 @@ one by one, and `why_single` says why.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,7 +73,10 @@ def why_single(classifier: Any, X: Any, y: Any) -> str:
         for part in runs[0].net.module_.modules():
             if isinstance(part, _RANDOM) and part.p > 0:
                 return "dropout draws random numbers, which a stack would order anew"
-        _Stack(runs).step([(run.data, run.targets) for run in runs])
+        with warnings.catch_warnings():
+            # Without a batching rule torch loops over the runs, and slows down.
+            warnings.filterwarnings("error", message=".*batching rule")
+            _Stack(runs).step([(run.data, run.targets) for run in runs])
     except Exception as error:
         text = str(error).strip() or type(error).__name__
         return f"its network cannot be stacked ({text.splitlines()[0]})"
