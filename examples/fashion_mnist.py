@@ -1,9 +1,13 @@
-"""Exponents of a CNN, a ResNet and a ViT on Fashion-MNIST.
+"""
+Exponents of a CNN, a ResNet and a ViT on Fashion-MNIST
+=======================================================
 
 The study behind the table of the guide's Fashion-MNIST page. Networks are reduced to
 what two CPU cores train in an hour or so; the paper's own sizes are the presets
 (``CNNClassifier.from_preset("mnist")`` and so on). Finished runs are kept in the
 cache folder: interrupt it, start it again, and it goes on.
+
+.. code-block:: shell
 
     python examples/fashion_mnist.py --models cnn --output fashion --n-jobs 2
 """
@@ -55,7 +59,7 @@ def sample_images(n_samples: int) -> tuple[np.ndarray, np.ndarray]:
 
 def main() -> None:
     """Train what is missing, fit the laws, compare the models."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument("--output", type=Path, default=Path("fashion"))
     parser.add_argument("--n-seeds", type=int, default=5)
