@@ -438,7 +438,7 @@ def _draw(view: View, ax: Axes) -> None:
 
 
 def _label_ticks(axis: Any, logs: np.ndarray) -> None:
-    """Number 1, 2, 5 of each decade on short axes, where powers of ten are too few."""
+    """Put numbers on 1, 2, 5 of each decade where powers of ten are too few."""
     if np.ptp(logs) < 2 * np.log(10.0):
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.set_major_formatter("{x:g}")

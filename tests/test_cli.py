@@ -30,7 +30,6 @@ def _run(capsys, monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["scalinglaw", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
         main()
-        raise SystemExit(0)
     return (ended.value.code or 0, *capsys.readouterr())
 
 
