@@ -336,7 +336,8 @@ def _law_of_train_size(
     """Fit the optimum law (``"x"``) or the data law (``"y"``)."""
     usable = _usable(curves, landmarks)
     if usable.sum() < 2:
-        _warn_without_support(usable, axis)
+        if axis == "x":
+            _warn_without_support(landmarks.censored)
         return _MISSING, None, None
     sign = 1 if axis == "x" else -1
     log_size = np.log(curves.train_sizes[usable])
@@ -363,15 +364,14 @@ def _law_of_train_size(
     return estimate, line, results
 
 
-def _warn_without_support(usable: np.ndarray, axis: str) -> None:
-    if axis == "x":
-        warnings.warn(
-            "gamma2 and gamma_measured have no number: training stopped before the "
-            f"optimum in too many train sizes ({(~usable).sum()} of {usable.size} "
-            'cannot be used). Train longer, or use landmark="knee".',
-            UnresolvedExponentWarning,
-            stacklevel=6,
-        )
+def _warn_without_support(censored: np.ndarray) -> None:
+    warnings.warn(
+        "gamma2 and gamma_measured have no number: training stopped before the "
+        f"optimum in {censored.sum()} of {plural(censored.size, 'train size')}, too "
+        'many to fit a law to the rest. Train longer, or use landmark="knee".',
+        UnresolvedExponentWarning,
+        stacklevel=6,
+    )
 
 
 def _test_law(
