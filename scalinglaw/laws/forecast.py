@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import check_positive
-from .inference import Estimate, Line, fit_line, satterthwaite
+from .inference import Estimate, Line, fit_line
 from .landmark import Landmarks
 
 __all__ = ["fit_forecast", "forecast_curve", "forecast_optimum"]
@@ -62,27 +62,19 @@ def fit_forecast(
     line, _ = fit_line(log_size[reached], y[reached], -1)
     if not consistency.p_value > _CONTRADICTED or not line.std_err > 0:
         return line
-    slope = _combined(predicted, Estimate(line.exponent, line.std_err, line.df))
+    # The mean of both exponents, weighted by their inverse variances.
+    weights = np.array([predicted.std_err, line.std_err]) ** -2.0
+    exponent = float(weights @ [predicted.estimate, line.exponent] / weights.sum())
     x, y = log_size[reached], y[reached]
-    residuals = y - y.mean() + slope.estimate * (x - x.mean())
+    residuals = y - y.mean() + exponent * (x - x.mean())
     scatter = float(np.sqrt(np.sum(residuals**2) / line.df))
     return replace(
         line,
-        intercept=float(y.mean() + slope.estimate * x.mean()),
-        exponent=slope.estimate,
-        std_err=slope.std_err,
+        intercept=float(y.mean() + exponent * x.mean()),
+        exponent=exponent,
+        std_err=float(weights.sum() ** -0.5),
         height_std_err=scatter / np.sqrt(len(x)),
         scatter=scatter,
-    )
-
-
-def _combined(first: Estimate, second: Estimate) -> Estimate:
-    """Return the mean of two independent estimates, weighted by inverse variances."""
-    weights = np.array([first.std_err**-2.0, second.std_err**-2.0])
-    values = np.array([first.estimate, second.estimate])
-    df = satterthwaite(weights, np.array([first.df, second.df]))
-    return Estimate(
-        float(weights @ values / weights.sum()), float(weights.sum() ** -0.5), df
     )
 
 
