@@ -26,6 +26,7 @@ DESIGNS = {
     "shocks by train size": SCENARIOS["shocks"],
     "CNN-like": SCENARIOS["cnn"],
     "slow tail": SCENARIOS["tail"],
+    "transient": SCENARIOS["transient"],
     "own test sets": {"n_test": 10_000, "shared_test_set": False},
     "broad": SCENARIOS["broad"],
     "budget": SCENARIOS["budget"],
@@ -149,12 +150,12 @@ def main() -> None:
             for name in columns
         }
         print(table.reindex(columns=columns).rename(columns=short).round(3).to_string())
-    clean = {name: DESIGNS[name] for name in list(DESIGNS)[:5]}
+    clean = {name: DESIGNS[name] for name in list(DESIGNS)[:6]}
     compare_study(clean, options.replicates // 2, options.n_jobs)
     print("\n== power of the test of the law")
     violated = {
         f"{name}, {share:+.0%}": {**DESIGNS[name], "violation": share}
-        for name in list(DESIGNS)[:5]
+        for name in list(DESIGNS)[:6]
         for share in (0.1, -0.1)
     }
     power = study(violated, {}, options.replicates, options.n_jobs)

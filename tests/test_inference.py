@@ -1,24 +1,34 @@
 """Errors of estimates: CR2, degrees of freedom, products, known noise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from scalinglaw.laws.counting_noise import (
-    counting_covariance,
-    counting_variance,
-    with_known_noise,
+from scalinglaw.datasets import make_trajectories
+from scalinglaw.laws.counting_noise import Influence, unexplained_variance
+from scalinglaw.laws.crossover import fit_crossover
+from scalinglaw.laws.curves import (
+    as_curves,
+    local_linear,
+    prepare,
+    smoothing_weights,
 )
 from scalinglaw.laws.inference import (
     Estimate,
     cluster_robust,
+    cluster_scores,
     difference,
     fit_line,
     product,
     satterthwaite,
 )
+from scalinglaw.laws.size_laws import Heights, fit_growth, growth_with_slope
+from scalinglaw.laws.slope import Slope
+from scalinglaw.laws.window import average_over_seeds
 
 
 @pytest.fixture
@@ -171,38 +181,112 @@ def test_satterthwaite_of_equal_parts_doubles_the_degrees_of_freedom():
     assert_allclose(satterthwaite(np.array([2.0, 2.0]), np.array([5.0, 5.0])), 10.0)
 
 
-def test_variance_of_a_shared_test_set_is_that_of_its_covariance_matrix():
+def test_covariance_of_a_shared_test_set_is_that_of_its_formula():
     rng = np.random.default_rng(3)
-    log_error = np.log(rng.uniform(0.05, 0.9, 40))
-    weights = rng.standard_normal(40)
-    weights -= weights.mean()
-    covariance = counting_covariance(log_error, 1000)
-    assert_allclose(
-        counting_variance(weights, log_error, 1000), weights @ covariance @ weights
-    )
+    error = rng.uniform(0.05, 0.9, 40)
+    weights = rng.standard_normal((3, 40))
+    single = (1 / np.maximum.outer(error, error) - 1) / 1000
+    found = Influence(weights, np.log(error)).covariance(1000)
+    assert_allclose(found, weights @ single @ weights.T, rtol=1e-10)
 
 
 def test_variance_of_a_shared_test_set_is_what_simulation_finds():
     rng = np.random.default_rng(4)
     error = np.array([0.6, 0.3, 0.15, 0.08])
-    weights = np.array([0.6, 0.1, -0.2, -0.5])
+    weights = np.array([[0.6, 0.1, -0.2, -0.5]])
     n_test = 20_000
     drawn = []
     for _ in range(2000):
         difficulty = np.sort(rng.random(n_test))
         drawn.append(weights @ np.log(np.searchsorted(difficulty, error) / n_test))
-    predicted = counting_variance(weights, np.log(error), n_test)
-    assert_allclose(np.var(drawn), predicted, rtol=0.1)
+    predicted = Influence(weights, np.log(error)).covariance(n_test)
+    assert_allclose(np.var(drawn), predicted[0, 0], rtol=0.1)
 
 
-def test_noise_that_is_not_there_leaves_the_slope_its_own_error():
+def test_influences_add_and_combine_as_the_numbers_do():
     rng = np.random.default_rng(5)
+    y = np.log(rng.uniform(0.05, 0.9, 6))
+    heights = Influence.of_heights(y)
+    matrix = rng.standard_normal((2, 6))
+    combined = matrix @ (heights + 0.5 * heights)
+    plain = heights.covariance(500)
+    expected = 1.5**2 * matrix @ plain @ matrix.T
+    assert_allclose(combined.covariance(500), expected, rtol=1e-10)
+
+
+def test_known_noise_that_is_all_there_is_leaves_nothing_unexplained():
+    rng = np.random.default_rng(6)
     x = np.arange(8.0)
     y = 0.3 * x + 0.1 * rng.standard_normal(8)
-    line, _ = fit_line(x, y, 1)
-    plain = Estimate(line.exponent, line.std_err, line.df)
-    found = with_known_noise(plain, x, y, np.zeros((8, 8)))
-    assert_allclose([found.std_err, found.df], [plain.std_err, plain.df])
+    _, results = fit_line(x, y, 1)
+    assert_allclose(unexplained_variance(x, y, np.zeros((8, 8))), results.scale)
+    assert unexplained_variance(x, y, 100 * results.scale * np.eye(8)) == 0.0
+
+
+@pytest.fixture(scope="module")
+def crossover():
+    """A crossover fitted to curves with little noise, and the curves."""
+    table = make_trajectories(run_sd=0.005, ar_sd=0.005, random_state=0)
+    curves = as_curves(prepare(table, "spectral_complexity", "test_error"))
+    return curves, fit_crossover(curves, average_over_seeds(curves))
+
+
+@pytest.mark.parametrize("level", [-2.5, -2.0, -1.5])
+def test_slope_and_knees_move_as_their_influence_says(crossover, level):
+    curves, before = crossover
+
+    def bump(y):
+        # A change that depends on the error alone, as the noise of a test set does.
+        return 0.01 * np.exp(-0.5 * ((y - level) / 0.4) ** 2)
+
+    changed = replace(curves, y=curves.y + bump(curves.y))
+    after = fit_crossover(changed, average_over_seeds(changed), hinges=(before.hinge,))
+    slope, knees = before.slope.influence, before.knee_influence
+    expected = float(slope.weights[0] @ bump(slope.log_error))
+    moved = after.gamma1.estimate - before.gamma1.estimate
+    assert_allclose(moved, expected, rtol=0.2, atol=2e-4)
+    expected = knees.weights @ bump(knees.log_error)
+    assert_allclose(after.knee - before.knee, expected, rtol=0.2, atol=4e-3)
+
+
+def test_smoothing_weights_are_those_of_the_local_lines():
+    rng = np.random.default_rng(7)
+    x = np.sort(rng.uniform(0, 5, (2, 30)))
+    y = rng.standard_normal((2, 30))
+    y[1, 20:] = np.nan
+    at = np.array([2.0, 1.0])
+    weights = smoothing_weights(at, x, y, 0.5)
+    value, _ = local_linear(at[:, None], x, y, 0.5)
+    assert_allclose(np.nansum(weights * y, axis=1), value[:, 0])
+
+
+def _heights(value):
+    log_size = np.log([250, 500, 1000, 2000, 4000.0])
+    return Heights(log_size, np.asarray(value), Influence.of_heights(-log_size))
+
+
+def test_growth_that_owes_nothing_to_gamma1_has_the_error_of_its_line():
+    heights = _heights([1.0, 1.8, 2.4, 3.3, 3.9])
+    plain, _, _ = fit_growth(heights, 1, None)
+    free = Slope.missing(5)
+    found = growth_with_slope(heights, 1.0, free, np.ones(5, bool), None)
+    assert_allclose(
+        [found.estimate, found.std_err, found.df],
+        [plain.estimate, plain.std_err, plain.df],
+    )
+
+
+def test_an_error_that_gamma1_and_the_landmarks_share_cancels():
+    """What lifts a landmark by the amount by which it lowers gamma1 leaves no error."""
+    heights = _heights([1.0, 1.8, 2.4, 3.3, 3.9])
+    line, _ = fit_line(heights.log_size, heights.value, 1)
+    residuals = heights.value - line.predict(heights.log_size)
+    design = np.column_stack([heights.log_size - line.center, np.ones(5)])
+    scores = cluster_scores(design, residuals, np.arange(5))[0][:, 0]
+    scores *= line.std_err / np.sqrt(scores @ scores)
+    slope = replace(Slope.missing(5), scores=-scores / 2.0)
+    found = growth_with_slope(heights, 2.0, slope, np.ones(5, bool), None)
+    assert found.std_err < 1e-12
 
 
 def test_a_line_predicts_and_bands_as_statsmodels_does():

@@ -213,6 +213,34 @@ def test_a_broad_crossover_is_no_exponent_and_not_tested():
     assert "effective maximum slope" in str(law.summary())
 
 
+def test_a_transient_before_the_law_is_left_out_of_it():
+    """gamma1 is the law's, and not that of a stretch three times as steep."""
+    table = make_trajectories(**SCENARIOS["transient"], random_state=0)
+    law = ScalingLawEstimator().fit(table)
+    truth = table.attrs["truth"]
+    assert law.resolved_
+    for name in NAMES:
+        row = law.exponents_.loc[name]
+        assert row["ci_low"] < truth[name] < row["ci_high"]
+    assert_allclose(law.gamma1_.estimate, 0.5, rtol=0.03)
+    assert "beyond a log norm of 4." in str(law.summary())
+
+
+@pytest.mark.parametrize("shape", ["student", "gumbel"])
+def test_curves_without_a_transient_are_used_from_their_first_checkpoint(shape):
+    table = make_trajectories(shape=shape, random_state=1)
+    assert "beyond a log norm" not in str(ScalingLawEstimator().fit(table).summary())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # what is warned of is asserted
+def test_a_bend_that_all_train_sizes_share_is_no_knee():
+    table = make_trajectories(gamma2=1e-3, random_state=0)
+    with pytest.warns(UnresolvedExponentWarning, match="knees do not move with the"):
+        law = ScalingLawEstimator().fit(table)
+    assert not law.resolved_
+    assert np.isnan(law.consistency_["p_value"])
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")  # what is warned of is asserted
 def test_a_fixed_budget_is_flagged_and_gives_no_gamma2_from_minima():
     table = make_trajectories(**SCENARIOS["budget"], random_state=0)

@@ -12,7 +12,8 @@ whose shape is chosen. The error stays on a plateau up to :math:`x_0`, falls wit
 slope :math:`\gamma_1`, and leaves the law at the knee :math:`x_P`; beyond it, it
 rises with slope :math:`\rho`, or falls more slowly if :math:`\rho` is negative.
 The optimum lies at a fixed distance from the knee, so that the optimum law and the
-data law hold exactly wherever the plateau is out of reach.
+data law hold exactly wherever the plateau is out of reach. A transient between plateau
+and law, steeper than it, is the same for all train sizes.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from .._validation import (
 __all__ = ["SCENARIOS", "make_trajectories"]
 
 _STUDENT_DF = 5.0
+# Length of a transient, in units of 1/gamma1.
+_TRANSIENT = 1 / 3
 
 
 def _student(u: np.ndarray) -> np.ndarray:
@@ -82,6 +85,7 @@ SCENARIOS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
         "tail": {"rise": -0.1, "shape": "laplace"},
         "broad": {"knee_width": 1.2, "plateau_width": 1.2, "stretch": 0.5},
         "budget": {"budget": 0.4},
+        "transient": {"transient": 0.7},
     }
 )
 
@@ -101,6 +105,7 @@ def make_trajectories(
     plateau_width: float = 0.12,
     knee_width: float = 0.12,
     rise: float = 0.1,
+    transient: float = 0.0,
     offset: float = 0.0,
     violation: float = 0.0,
     budget: float | None = None,
@@ -146,6 +151,10 @@ def make_trajectories(
     rise : float
         Slope :math:`\rho/\gamma_1` beyond the knee: positive for overfitting,
         negative for a slow tail without a minimum.
+    transient : float
+        What the error loses, in e-folds, in a stretch before the law that is
+        steeper than it: the slope there is :math:`(1 + 3\,t)\,\gamma_1` over a
+        third of :math:`1/\gamma_1`, :math:`t` this parameter.
     offset : float
         Error :math:`q_1` added to the law, a fraction.
     violation : float
@@ -186,8 +195,8 @@ def make_trajectories(
     -----
     ``SCENARIOS`` names sets of parameters: ``base``, ``slopes`` (slopes differ by
     run), ``shocks`` (by train size), ``cnn`` (asymmetric knee, binomial noise),
-    ``tail`` (no rise after the knee), ``broad`` (no clean power law) and
-    ``budget`` (training stops too soon).
+    ``tail`` (no rise after the knee), ``broad`` (no clean power law), ``budget``
+    (training stops too soon) and ``transient`` (a steeper stretch before the law).
 
     References
     ----------
@@ -212,6 +221,7 @@ def make_trajectories(
     ):
         check_number(value, name, minimum=0.0)
     for name, value in (
+        ("transient", transient),
         ("offset", offset),
         ("run_sd", run_sd),
         ("size_sd", size_sd),
@@ -236,7 +246,8 @@ def make_trajectories(
     size = np.repeat(np.arange(len(sizes)), n_seeds)
     n_runs = len(size)
     # Where the law starts, where each size leaves it, where its run ends.
-    start = log_norm_init + 4 * unit * plateau_width
+    begin = log_norm_init + 4 * unit * plateau_width
+    start = begin + unit * _TRANSIENT * (transient > 0)
     growth = gamma2 * np.log(sizes / sizes[0])
     knee = start + unit * stretch / 2 + growth
     last = knee + 1.5 * unit
@@ -251,9 +262,12 @@ def make_trajectories(
     def soft(distance: np.ndarray, width: float) -> np.ndarray:
         return unit * width * hinge(distance / (unit * width))
 
-    fall = soft(x - start, plateau_width)
+    fall = soft(x - begin, plateau_width)
     back = soft(x - own_knee[:, None], knee_width)
     y = np.log(0.9) - slope[:, None] * fall + (slope[:, None] + rise * gamma1) * back
+    if transient > 0:
+        steep = fall - soft(x - start, plateau_width)
+        y -= transient / _TRANSIENT * gamma1 * steep
     y -= violation * gamma1 * growth[size][:, None]
     y += run_sd * rng.standard_normal((n_runs, 1))
     y += size_sd * rng.standard_normal(len(sizes))[size][:, None]

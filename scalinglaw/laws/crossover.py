@@ -5,23 +5,26 @@ r"""The whole curve up to its optimum, as one law between two crossovers.
    y = a_\mathrm{run} - \gamma_1 w_0 H\!\left(\frac{x - x_0}{w_0}\right)
        + B\, w H\!\left(\frac{x - K_P}{w}\right)
 
-with a soft hinge :math:`H`, one plateau :math:`x_0` and one knee :math:`K_P` for each
-train size. Unlike a straight line in a window it does not confuse the law with the
-crossovers at its ends, and the knee is a landmark that training need not have passed
-by much.
+with a soft hinge :math:`H`, one plateau that ends at :math:`x_0`, and one knee
+:math:`K_P` for each train size. Where the curves have been cut within a transient that
+is steeper than the law, the second term is
+:math:`-\gamma_1 x + A\,w_0 H((x_0 - x)/w_0)`.
+Unlike a straight line in a window the fit does not confuse the law with the crossovers
+at its ends, and the knee is a landmark that training need not have passed by much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
-from .counting_noise import counting_variance
+from .counting_noise import Influence
 from .curves import Curves, demean, thin
-from .inference import Estimate, clustered_wider, influence
+from .inference import Estimate, fit_line
+from .slope import Slope, slope_with_errors
 from .window import MeanCurves
 
 __all__ = ["Crossover", "fit_crossover"]
@@ -62,36 +65,45 @@ class Crossover:
 
     Parameters
     ----------
-    gamma1 : Estimate
-        Slope of the law, positive for decay; clustered by run and by train
-        size, the wider of the two, widened by half the spread of the hinges.
+    slope : Slope
+        Of the law, positive for decay; clustered by run and by train size, the
+        wider of the two, widened by half the spread of the hinges.
     knee : array of shape (n_sizes,)
         Log norm of each knee.
-    width, plateau_width : float
+    knee_influence : Influence
+        Of the log errors on the knees.
+    width, start_width : float
         Of the two crossovers, in the unit of the log norm; the latter 0 where
         the runs start within the law.
-    plateau : float
-        Log norm where the law begins.
+    start : float
+        Log norm where the law begins, after a plateau or a transient; minus
+        infinity where the runs start within it.
     hinge : str
         The best of the three.
+    misfit : float
+        Mean square of the residuals of log error.
     beyond : array of bool of shape (n_sizes,)
         Knees that lie at or beyond the last checkpoint: training stopped before
         them.
-    clusters : str
-        ``"run"`` or ``"train_size"``.
     reasons : tuple of str
         Why the fit does not resolve a power law; empty if it does.
     """
 
-    gamma1: Estimate
+    slope: Slope
     knee: np.ndarray
+    knee_influence: Influence
+    misfit: float
     beyond: np.ndarray
     width: float
-    plateau_width: float
-    plateau: float
+    start_width: float
+    start: float
     hinge: str
-    clusters: str
     reasons: tuple[str, ...] = ()
+
+    @property
+    def gamma1(self) -> Estimate:
+        """Exponent of the law, with its error."""
+        return self.slope.estimate
 
     @property
     def resolved(self) -> bool:
@@ -108,39 +120,47 @@ class _Problem:
     run: np.ndarray
     size: np.ndarray
     n_sizes: int
-    with_plateau: bool
+    left: str
 
     def split(self, theta: np.ndarray) -> tuple[float, float, float, np.ndarray]:
-        """Return plateau, its width, the knee's width, and the knees."""
+        """Return the start, its width, the knee's width, and the knees."""
         widths = np.exp(np.clip(theta[1:3], -4.0, 2.0))
         return theta[0], widths[0], widths[1], theta[3:]
 
     def columns(
         self, theta: np.ndarray, hinge: Callable[[np.ndarray], np.ndarray]
     ) -> np.ndarray:
-        """Return the regressors of gamma1 and B, not demeaned."""
-        plateau, plateau_width, width, knees = self.split(theta)
-        if self.with_plateau:
-            fall = plateau_width * hinge((self.x - plateau) / plateau_width)
-        else:
-            fall = self.x - plateau
+        """Return the regressors, gamma1's first and B's last, not demeaned."""
+        start, start_width, width, knees = self.split(theta)
         back = width * hinge((self.x - knees[self.size]) / width)
-        return np.column_stack([-fall, back])
+        if self.left == "plateau":
+            fall = start_width * hinge((self.x - start) / start_width)
+            return np.column_stack([-fall, back])
+        if self.left == "transient":
+            steep = start_width * hinge((start - self.x) / start_width)
+            return np.column_stack([start - self.x, steep, back])
+        return np.column_stack([start - self.x, back])
 
     def solve(
         self, theta: np.ndarray, hinge: Callable[[np.ndarray], np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return gamma1 and B at given crossovers, and the residuals."""
+        """Return the linear coefficients at given crossovers, and the residuals."""
         design = demean(self.columns(theta, hinge), self.run)
         target = demean(self.y, self.run)
         gram = design.T @ design
-        gram += 1e-10 * np.trace(gram) * np.eye(2)
+        gram += 1e-10 * np.trace(gram) * np.eye(len(gram))
         coefficients = np.linalg.solve(gram, design.T @ target)
         return coefficients, target - design @ coefficients
 
 
-def fit_crossover(curves: Curves, means: MeanCurves) -> Crossover | None:
-    """Fit the crossover by variable projection, with the best of three hinges.
+def fit_crossover(
+    curves: Curves,
+    means: MeanCurves,
+    *,
+    hinges: Iterable[str] = _HINGES,
+    transient_end: tuple[float, float] | None = None,
+) -> Crossover | None:
+    """Fit the crossover by variable projection, with the best of several hinges.
 
     Parameters
     ----------
@@ -148,6 +168,11 @@ def fit_crossover(curves: Curves, means: MeanCurves) -> Crossover | None:
         All runs.
     means : MeanCurves
         Their averages: starting values come from these.
+    hinges : iterable of {"softplus", "sqrt", "erf"}
+        Which are tried; all three by default.
+    transient_end : (float, float), optional
+        Log norms between which a transient goes over into the law, if the curves
+        begin within one.
 
     Returns
     -------
@@ -157,12 +182,18 @@ def fit_crossover(curves: Curves, means: MeanCurves) -> Crossover | None:
     """
     if curves.n_sizes < 3:
         return None
-    problem, start, unit, origin = _set_up(curves, means)
+    problem, start, unit, origin = _set_up(curves, means, transient_end)
+    bounds = np.full((2, len(start)), [[-np.inf], [np.inf]])
+    if transient_end is not None:
+        bounds[:, 0] = (np.array(transient_end) - origin) / unit
+        start[0] = np.clip(start[0], *bounds[:, 0])
     fits = {}
-    for name, hinge in _HINGES.items():
+    for name in hinges:
+        hinge = _HINGES[name]
         fitted = optimize.least_squares(
             lambda theta, hinge=hinge: problem.solve(theta, hinge)[1],
             start,
+            bounds=bounds,
             x_scale=np.concatenate([[0.3, 0.5, 0.5], np.full(len(start) - 3, 0.3)]),
             max_nfev=60,
             xtol=1e-10,
@@ -170,37 +201,45 @@ def fit_crossover(curves: Curves, means: MeanCurves) -> Crossover | None:
             gtol=1e-10,
         )
         coefficients, residuals = problem.solve(fitted.x, hinge)
-        if np.all(np.isfinite(fitted.x)) and coefficients[0] > 0:
+        # A transient that is not steeper than the law is none.
+        falls = np.all(coefficients[:-1] > 0)
+        if falls and np.all(np.isfinite(fitted.x)):
             fits[name] = (fitted.x, coefficients, residuals)
     if not fits:
         return None
     best = min(fits, key=lambda name: float(fits[name][2] @ fits[name][2]))
     theta, coefficients, residuals = fits[best]
     slopes = [fit[1][0] for fit in fits.values()]
-    estimate, clusters = _slope_with_error(
-        problem, theta, coefficients, residuals, _HINGES[best], curves.n_test
+    slope, knee_influence = _linearised(
+        problem,
+        theta,
+        coefficients,
+        residuals,
+        _HINGES[best],
+        n_test=curves.n_test,
+        extra=(0.5 * (max(slopes) - min(slopes))) ** 2,
     )
-    estimate = estimate.widened((0.5 * (max(slopes) - min(slopes))) ** 2)
-    gamma1 = Estimate(estimate.estimate / unit, estimate.std_err / unit, estimate.df)
-    plateau, plateau_width, width, knees = problem.split(theta)
+    begin, begin_width, width, knees = problem.split(theta)
+    straight = problem.left == "none"
     last = np.full(curves.n_sizes, -np.inf)
     np.maximum.at(last, curves.size, curves.x)
     knee = origin + unit * knees
     crossover = Crossover(
-        gamma1=gamma1,
+        slope=slope.scaled(1.0 / unit),
         knee=knee,
+        knee_influence=unit * knee_influence,
+        misfit=float(np.mean(residuals**2)),
         beyond=knee + unit * width > last,
         width=unit * width,
-        plateau_width=unit * plateau_width if problem.with_plateau else 0.0,
-        plateau=origin + unit * plateau if problem.with_plateau else -np.inf,
+        start_width=0.0 if straight else unit * begin_width,
+        start=-np.inf if straight else origin + unit * begin,
         hinge=best,
-        clusters=clusters,
     )
     return replace(crossover, reasons=_why_unresolved(crossover, curves))
 
 
 def _set_up(
-    curves: Curves, means: MeanCurves
+    curves: Curves, means: MeanCurves, transient_end: tuple[float, float] | None
 ) -> tuple[_Problem, np.ndarray, float, float]:
     """Return the problem in units of 1/decay, starting values, unit and origin."""
     unit = 1.0 / means.decay
@@ -222,65 +261,87 @@ def _set_up(
         before = np.flatnonzero(relative[size, : peak[size]] < 0.5)
         begins[size] = means.x[size, before[-1]] if before.size else means.x[size, 0]
     early = relative[:, :5].max(axis=1)
+    left, begin = "none", float(np.median(begins))
+    if transient_end is not None:
+        left, begin = "transient", float(means.x.min())
+    elif np.median(early) < _STEEP:
+        left = "plateau"
     problem = _Problem(
         x=(thinned.x[keep] - origin) / unit,
         y=thinned.y[keep],
         run=thinned.run[keep],
         size=thinned.size[keep],
         n_sizes=curves.n_sizes,
-        with_plateau=bool(np.median(early) < _STEEP),
+        left=left,
     )
     start = np.concatenate(
         [
-            [(np.median(begins) - origin) / unit, np.log(0.15), np.log(0.15)],
+            [(begin - origin) / unit, np.log(0.15), np.log(0.15)],
             (knees - origin) / unit,
         ]
     )
     return problem, start, unit, origin
 
 
-def _slope_with_error(
+def _linearised(
     problem: _Problem,
     theta: np.ndarray,
     coefficients: np.ndarray,
     residuals: np.ndarray,
     hinge: Callable[[np.ndarray], np.ndarray],
+    *,
     n_test: int | None,
-) -> tuple[Estimate, str]:
-    """Return gamma1 with the wider of two clustered errors, of the linearised fit."""
+    extra: float,
+) -> tuple[Slope, Influence]:
+    """Return gamma1 with its error, and what moves the knees."""
     columns = problem.columns(theta, hinge)
 
     def curve(values: np.ndarray) -> np.ndarray:
         return problem.columns(values, hinge) @ coefficients
 
-    shared = [columns[:, 0], columns[:, 1]]
+    shared = list(columns.T)
     step = 1e-5
-    nonlinear = range(0 if problem.with_plateau else 2, 3)
+    nonlinear = range(2 if problem.left == "none" else 0, 3)
     for index in nonlinear:
         move = np.zeros_like(theta)
         move[index] = step
         shared.append((curve(theta + move) - curve(theta - move)) / (2 * step))
     _, _, width, knees = problem.split(theta)
     u = (problem.x - knees[problem.size]) / width
-    knee_column = demean((hinge(u + step) - hinge(u - step)) / (2 * step), problem.run)
+    rise = (hinge(u + step) - hinge(u - step)) / (2 * step)
+    knee_column = -coefficients[-1] * demean(rise, problem.run)
     design = demean(np.column_stack(shared), problem.run)
     # A knee belongs to its train size alone: taken out within it, it is absorbed
     # by either clustering, as a run's height is.
     norm = np.bincount(problem.size, knee_column**2, problem.n_sizes)
-    for index in range(design.shape[1]):
-        along = np.bincount(
-            problem.size, knee_column * design[:, index], problem.n_sizes
-        ) / np.where(norm > 0, norm, 1.0)
-        design[:, index] -= along[problem.size] * knee_column
+    norm = np.where(norm > 0, norm, 1.0)
+
+    def on_knees(values: np.ndarray) -> np.ndarray:
+        total = np.bincount(problem.size, knee_column * values, problem.n_sizes)
+        return total / norm
+
+    along = np.column_stack([on_knees(column) for column in design.T])
+    design -= along[problem.size] * knee_column[:, None]
     scale = np.sqrt(np.sum(design**2, axis=0))
-    design = design[:, scale > 1e-10 * scale.max()]
-    estimate, clusters = clustered_wider(
-        float(coefficients[0]), design, residuals, problem.run, problem.size
+    kept = scale > 1e-10 * scale.max()
+    design, along = design[:, kept], along[:, kept]
+    slope = slope_with_errors(
+        float(coefficients[0]),
+        design,
+        residuals,
+        problem.y,
+        problem.run,
+        problem.size,
+        n_sizes=problem.n_sizes,
+        n_test=n_test,
+        extra=extra,
     )
-    if n_test is not None:
-        extra = counting_variance(influence(design), problem.y, n_test)
-        estimate = estimate.widened(extra)
-    return estimate, clusters
+    # A knee is its column's own coefficient less what the shared parameters take.
+    direct = np.zeros((problem.n_sizes, len(problem.x)))
+    direct[problem.size, np.arange(len(problem.x))] = knee_column / norm[problem.size]
+    shared_weights = np.linalg.pinv(design.T @ design, hermitian=True) @ design.T
+    weights = direct - along @ shared_weights
+    return slope, Influence(weights, problem.y)
 
 
 def _why_unresolved(fit: Crossover, curves: Curves) -> tuple[str, ...]:
@@ -291,9 +352,14 @@ def _why_unresolved(fit: Crossover, curves: Curves) -> tuple[str, ...]:
         reasons.append("its interval is wider than a quarter of gamma1")
     if fit.width * gamma1.estimate > 0.35:
         reasons.append("the crossover at the knee is broad")
-    if fit.plateau_width * gamma1.estimate > 0.35:
-        reasons.append("the crossover from the plateau is broad")
-    line = fit.knee - 2 * fit.width > fit.plateau + 2 * fit.plateau_width
+    if fit.start_width * gamma1.estimate > 0.35:
+        reasons.append("the crossover at its beginning is broad")
+    line = fit.knee - 2 * fit.width > fit.start + 2 * fit.start_width
     if line.sum() < curves.n_sizes / 3:
         reasons.append("too few train sizes have a straight stretch")
+    reached = ~fit.beyond
+    if reached.sum() > 3:
+        growth, _ = fit_line(np.log(curves.train_sizes[reached]), fit.knee[reached], 1)
+        if not growth.exponent > growth.std_err * stats.t.ppf(0.975, growth.df):
+            reasons.append("its knees do not move with the train size")
     return tuple(reasons)

@@ -20,6 +20,7 @@ __all__ = [
     "local_linear",
     "padded",
     "prepare",
+    "smoothing_weights",
     "thin",
 ]
 
@@ -249,6 +250,32 @@ def local_linear(
         value[part] = (s2 * t0 - s1 * t1) / determinant
         slope[part] = (s0 * t1 - s1 * t0) / determinant / bandwidth
     return value, slope
+
+
+def smoothing_weights(
+    at: np.ndarray, x: np.ndarray, y: np.ndarray, bandwidth: float
+) -> np.ndarray:
+    """Return the weights with which :func:`local_linear` averages heights.
+
+    Parameters
+    ----------
+    at : array of shape (n_curves,)
+        Where each curve is evaluated.
+    x, y, bandwidth : array of shape (n_curves, n), float
+        As in :func:`local_linear`.
+
+    Returns
+    -------
+    array of shape (n_curves, n)
+        The smoothed height is ``sum(weights * y)``; NaN where it is not determined.
+    """
+    weights = np.empty(x.shape)
+    for curve, here in enumerate(at):
+        unit_heights = np.where(np.isnan(y[curve]), np.nan, np.eye(x.shape[1]))
+        every = np.broadcast_to(x[curve], unit_heights.shape)
+        place = np.full((len(every), 1), here)
+        weights[curve] = local_linear(place, every, unit_heights, bandwidth)[0][:, 0]
+    return weights
 
 
 def padded(curves: Curves) -> tuple[np.ndarray, np.ndarray]:

@@ -30,9 +30,10 @@ def fit_forecast(
     r"""Return the line that forecasts of the lowest error extend.
 
     Where the law is not contradicted, its exponent is known twice: as the product
-    :math:`\gamma_1\gamma_2`, and as the slope of the minima. The first owes nothing to
-    the heights of the minima, so that the two are weighted by their inverse variances.
-    Otherwise the slope of the minima stands alone.
+    :math:`\gamma_1\gamma_2`, and as the slope of the minima; they are weighted by
+    their inverse variances. What moves one of them mostly moves the other, and the
+    variance of their difference tells how much. Otherwise the slope of the minima
+    stands alone.
 
     Parameters
     ----------
@@ -62,9 +63,8 @@ def fit_forecast(
     line, _ = fit_line(log_size[reached], y[reached], -1)
     if not consistency.p_value > _CONTRADICTED or not line.std_err > 0:
         return line
-    # The mean of both exponents, weighted by their inverse variances.
-    weights = np.array([predicted.std_err, line.std_err]) ** -2.0
-    exponent = float(weights @ [predicted.estimate, line.exponent] / weights.sum())
+    slope = Estimate(line.exponent, line.std_err, line.df)
+    exponent, std_err = _weighted_mean(predicted, slope, consistency.std_err**2)
     x, y = log_size[reached], y[reached]
     residuals = y - y.mean() + exponent * (x - x.mean())
     scatter = float(np.sqrt(np.sum(residuals**2) / line.df))
@@ -72,10 +72,25 @@ def fit_forecast(
         line,
         intercept=float(y.mean() + exponent * x.mean()),
         exponent=exponent,
-        std_err=float(weights.sum() ** -0.5),
+        std_err=std_err,
         height_std_err=scatter / np.sqrt(len(x)),
         scatter=scatter,
     )
+
+
+def _weighted_mean(
+    first: Estimate, second: Estimate, of_difference: float
+) -> tuple[float, float]:
+    """Return the weighted mean of two estimates of one number, and its error."""
+    ours, theirs = first.std_err**2, second.std_err**2
+    bound = first.std_err * second.std_err
+    shared = float(np.clip((ours + theirs - of_difference) / 2, -bound, bound))
+    # Weights that use the correlation would be better if it were known better: it
+    # comes from as few points as there are train sizes.
+    weight = theirs / (ours + theirs)
+    rest = 1.0 - weight
+    variance = weight**2 * ours + rest**2 * theirs + 2 * weight * rest * shared
+    return weight * first.estimate + rest * second.estimate, float(np.sqrt(variance))
 
 
 def forecast_optimum(

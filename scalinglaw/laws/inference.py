@@ -24,6 +24,7 @@ __all__ = [
     "Estimate",
     "Line",
     "cluster_robust",
+    "cluster_scores",
     "clustered_wider",
     "difference",
     "fit_line",
@@ -96,6 +97,14 @@ class Estimate:
         variances = np.array([self.std_err**2, variance])
         df = satterthwaite(variances, np.array([self.df, np.inf]))
         return Estimate(self.estimate, float(np.sqrt(variances.sum())), df)
+
+    def scaled(self, factor: float) -> Estimate:
+        """Return the estimate in a unit that is `factor` times smaller."""
+        return Estimate(factor * self.estimate, factor * self.std_err, self.df)
+
+    def without_error(self) -> Estimate:
+        """Return the number alone, where nothing tells its error."""
+        return Estimate(self.estimate, np.nan, np.nan)
 
     @property
     def statistic(self) -> float:
@@ -221,6 +230,31 @@ def cluster_robust(
     ----------
     Bell and McCaffrey (2002); Pustejovsky and Tipton (2018), eqs. 8 and 11.
     """
+    scores, df, unknown = cluster_scores(design, residuals, groups)
+    covariance = scores.T @ scores
+    covariance[unknown] = covariance[:, unknown] = np.inf
+    return covariance, df
+
+
+def cluster_scores(
+    design: np.ndarray, residuals: np.ndarray, groups: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what each cluster contributes to the error of the coefficients.
+
+    Parameters
+    ----------
+    design, residuals, groups : array
+        As in :func:`cluster_robust`.
+
+    Returns
+    -------
+    scores : array of shape (n_clusters, k)
+        Their sum of squares is the CR2 covariance.
+    df : array of shape (k,)
+        Degrees of freedom.
+    unknown : array of bool of shape (k,)
+        Coefficients that collinear columns leave undetermined.
+    """
     n_groups, k = int(groups.max()) + 1, design.shape[1]
     # Columns of unit length first, so that what counts as collinear has no unit.
     length = np.sqrt(np.sum(design**2, axis=0))
@@ -243,9 +277,7 @@ def cluster_robust(
     left = np.where(shrink < 1 - 1e-9, 1 - shrink, np.inf)
     adjust = (basis / np.sqrt(left)[:, None, :]) @ basis.transpose(0, 2, 1)
     scores = np.einsum("gij,gj->gi", adjust, score) @ root
-    covariance = scores.T @ scores
     unknown = np.any(np.abs(vectors[:, lost]) > 1e-6, axis=1)
-    covariance[unknown] = covariance[:, unknown] = np.inf
     # One column per coefficient: q_g = (I - B_g)^{-1/2} M^{1/2} e_c.
     contrast = adjust @ root
     pushed = gram @ contrast
@@ -257,7 +289,7 @@ def cluster_robust(
     trace = np.sum(own - norm, axis=0)
     square = np.sum(own**2 - 2 * own * norm, axis=0) + np.sum(outer**2, axis=(1, 2))
     df = trace**2 / square
-    return covariance, df
+    return scores, df, unknown
 
 
 def clustered_wider(

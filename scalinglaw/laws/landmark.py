@@ -1,15 +1,24 @@
-"""Where each run's test error is lowest, by a smoothed minimum."""
+"""Landmarks of the curves: the lowest test error, and the knee before it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .curves import Curves, local_linear, padded, thin
+from .counting_noise import Influence
+from .crossover import Crossover
+from .curves import Curves, local_linear, padded, smoothing_weights, thin
 from .window import MeanCurves
 
-__all__ = ["Landmarks", "average_minima", "raw_minima", "smoothed_minima"]
+__all__ = [
+    "Landmarks",
+    "average_minima",
+    "knees",
+    "known_optima",
+    "raw_minima",
+    "smoothed_minima",
+]
 
 # Of the smoothing, in units of 1/gamma1; points of a run that it sees at most.
 _BANDWIDTH = 0.2
@@ -29,12 +38,41 @@ class Landmarks:
         lies beyond.
     kind : str
         ``"knee"`` or ``"minimum"``.
+    moved_x, moved_y : Influence or None
+        How the landmarks move with the log errors, where that was worked out.
     """
 
     x: np.ndarray
     y: np.ndarray
     censored: np.ndarray
     kind: str = "minimum"
+    moved_x: Influence | None = None
+    moved_y: Influence | None = None
+
+    def influence_on_x(self, gamma1: float) -> Influence:
+        """Return how the log norms of the landmarks move with the log errors.
+
+        Parameters
+        ----------
+        gamma1 : float
+            Slope of the norm law: noise moves a flat minimum at most as far along x
+            as it would move a point of the law.
+
+        Returns
+        -------
+        Influence
+            For as many numbers as there are landmarks.
+        """
+        if self.moved_x is not None:
+            return self.moved_x
+        return (1.0 / gamma1) * Influence.of_heights(self.y)
+
+    @property
+    def influence_on_y(self) -> Influence:
+        """How the log errors of the landmarks move with those of the curves."""
+        if self.moved_y is not None:
+            return self.moved_y
+        return Influence.of_heights(self.y)
 
 
 def raw_minima(curves: Curves) -> Landmarks:
@@ -111,4 +149,62 @@ def average_minima(curves: Curves, optima: Landmarks) -> Landmarks:
         np.bincount(size, optima.x, n) / count,
         np.bincount(size, optima.y, n) / count,
         np.bincount(size, optima.censored, n) > count / 2,
+    )
+
+
+def known_optima(minima: Landmarks, log_norm: np.ndarray) -> Landmarks:
+    """Put the minima where theory says they are.
+
+    Parameters
+    ----------
+    minima : Landmarks
+        Observed, one per train size.
+    log_norm : array of shape (n_sizes,)
+        Log norms of the optima; NaN where nothing is known.
+
+    Returns
+    -------
+    Landmarks
+        What is known is not censored.
+    """
+    given = np.isfinite(log_norm)
+    return replace(
+        minima,
+        x=np.where(given, log_norm, minima.x),
+        censored=minima.censored & ~given,
+    )
+
+
+def knees(crossover: Crossover, means: MeanCurves) -> Landmarks:
+    """Return the fitted knees, with the averaged curves' heights there.
+
+    Parameters
+    ----------
+    crossover : Crossover
+        Where the knees are.
+    means : MeanCurves
+        Averages over seeds.
+
+    Returns
+    -------
+    Landmarks
+        One per train size; censored where training stopped before it.
+    """
+    smoothed = means.x, means.y, means.bandwidth
+    height, slope = local_linear(crossover.knee[:, None], *smoothed)
+    seen = np.isfinite(height[:, 0])
+    weights = np.nan_to_num(smoothing_weights(crossover.knee, *smoothed))
+    n_sizes, n_grid = weights.shape
+    # A height is moved by the errors around it, and by a knee that slides along.
+    own = np.zeros((n_sizes, n_sizes, n_grid))
+    own[np.arange(n_sizes), np.arange(n_sizes)] = weights
+    around = Influence(own.reshape(n_sizes, -1), np.nan_to_num(means.y).ravel())
+    along = np.diag(np.nan_to_num(slope[:, 0])) @ crossover.knee_influence
+    return Landmarks(
+        crossover.knee,
+        height[:, 0],
+        crossover.beyond | ~seen,
+        kind="knee",
+        moved_x=crossover.knee_influence,
+        moved_y=around + along,
     )

@@ -1,0 +1,149 @@
+"""Where the norm law begins: a steeper transient before it is not part of it.
+
+Real networks often lose their first errors within a small change of the norm. That
+stretch is steeper than the law, all train sizes leave it at about the same norm, and it
+would pass for the law: the steepest slope is there. A slope that is a law's does not
+depend on where the fit begins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .crossover import Crossover, fit_crossover
+from .curves import Curves
+from .window import MeanCurves, average_over_seeds
+
+__all__ = ["Beginning", "find_beginning"]
+
+# Where a law may begin after a transient, and where a fit begins later: shares of the
+# way from the law's first checkpoint to the lowest error of the median train size.
+_BEGINNINGS = (0.1, 0.2, 0.3, 0.4)
+_LATEST = 0.5
+_LATER = 0.3
+# A slope that a later fit changes by more than a twentieth has a transient looked for;
+# one that it changes by more than a fifth is not that of a law.
+_SUSPECT, _ANOTHER = 0.05, 0.2
+_MIN_POINTS = 5
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The part of the curves that the norm law is looked for in.
+
+    Parameters
+    ----------
+    start : float
+        Log norm of its beginning; minus infinity if nothing is left out.
+    means : MeanCurves
+        Averages over seeds from there on.
+    crossover : Crossover or None
+        Fitted from there on.
+    """
+
+    start: float
+    means: MeanCurves
+    crossover: Crossover | None
+
+
+def find_beginning(curves: Curves) -> Beginning:
+    """Find where the norm law begins.
+
+    Parameters
+    ----------
+    curves : Curves
+        All runs.
+
+    Returns
+    -------
+    Beginning
+        The whole of the curves if the crossover resolves a law there that a fit which
+        begins later does not contradict; else what follows the steepest point, if a
+        law is resolved there after a transient; else the whole, unresolved.
+    """
+    means = average_over_seeds(curves)
+    crossover = fit_crossover(curves, means)
+    whole = Beginning(-np.inf, means, crossover)
+    if crossover is None:
+        return whole
+    change = _change_later(curves, whole) if crossover.resolved else np.inf
+    if change < _SUSPECT:
+        return whole
+    after = _after_transient(curves, whole)
+    if after is not None and _change_later(curves, after) < _ANOTHER:
+        return after
+    if crossover.resolved and change > _ANOTHER:
+        reason = "gamma1 is another where the fit begins later"
+        whole = replace(whole, crossover=replace(crossover, reasons=(reason,)))
+    return whole
+
+
+def _way(means: MeanCurves, crossover: Crossover | None) -> tuple[float, float]:
+    """Return where the law begins, and the lowest error of the median train size."""
+    lowest = [x[np.nanargmin(y)] for x, y in zip(means.x, means.y, strict=True)]
+    first, end = float(np.nanmin(means.x)), float(np.median(lowest))
+    if crossover is not None and first < crossover.start < end:
+        first = crossover.start
+    return first, end
+
+
+def _change_later(curves: Curves, found: Beginning) -> float:
+    """Return by what share gamma1 changes, beyond doubt, where the fit begins later."""
+    crossover = found.crossover
+    if crossover is None:
+        return np.inf
+    first, end = _way(found.means, crossover)
+    rest = _beyond(curves, first + _LATER * (end - first))
+    later = fit_crossover(*rest, hinges=(crossover.hinge,)) if rest else None
+    if later is None:
+        return 0.0
+    slope, gamma1 = later.gamma1, crossover.gamma1.estimate
+    if not abs(slope.estimate - gamma1) > slope.half_width():
+        return 0.0
+    return abs(float(np.log(slope.estimate / gamma1)))
+
+
+def _after_transient(curves: Curves, whole: Beginning) -> Beginning | None:
+    """Return the fit of a law after a transient, where it resolves one."""
+    means = whole.means
+    steepest = [
+        x[np.nanargmin(slope)] for x, slope in zip(means.x, means.slope, strict=True)
+    ]
+    start = float(np.median(steepest))
+    within = _beyond(curves, start)
+    if within is None:
+        return None
+    _, end = _way(means, None)
+    between = start, start + _LATEST * (end - start)
+    guess, misfit = None, np.inf
+    for share in _BEGINNINGS:
+        # Starting values come from what lies beyond a guess of the beginning.
+        rest = _beyond(curves, start + share * (end - start))
+        if rest is None:
+            continue
+        found = fit_crossover(
+            within[0], rest[1], hinges=("softplus",), transient_end=between
+        )
+        if found is not None and found.misfit < misfit:
+            guess, misfit = rest[1], found.misfit
+    if guess is None:
+        return None
+    found = fit_crossover(within[0], guess, transient_end=between)
+    if found is None or not found.resolved:
+        return None
+    return Beginning(start, guess, found)
+
+
+def _beyond(curves: Curves, start: float) -> tuple[Curves, MeanCurves] | None:
+    """Return the curves from `start` on; None if too little lies there."""
+    kept = curves.x >= start
+    if np.bincount(curves.run[kept], minlength=curves.n_runs).min() < _MIN_POINTS:
+        return None
+    rest = replace(curves, x=curves.x[kept], y=curves.y[kept], run=curves.run[kept])
+    try:
+        return rest, average_over_seeds(rest)
+    except ValueError:
+        # Nothing falls any more.
+        return None
