@@ -129,20 +129,13 @@ def compare_study(designs: dict[str, dict], replicates: int, n_jobs: int) -> Non
     print(pd.DataFrame(rows).T.round(3).to_string())
 
 
-def main() -> None:
-    """Run the study and print its tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--replicates", type=int, default=400)
-    parser.add_argument("--n-jobs", type=int, default=2)
-    options = parser.parse_args()
-    pd.set_option("display.width", 200, "display.max_columns", 30)
+def coverage_study(replicates: int, n_jobs: int) -> None:
+    """Print bias and coverage of every scenario, by both methods."""
     for title, settings in (("pooled", {}), ("published", PUBLISHED)):
-        table = study(DESIGNS, settings, options.replicates, options.n_jobs)
+        table = study(DESIGNS, settings, replicates, n_jobs)
         covers = [f"{name} covers" for name in EXPONENTS]
         table["difference covers"] = 1 - table.get("rejects", np.nan)
-        print(
-            f"\n== {title}: bias (median) and coverage, {options.replicates} replicates"
-        )
+        print(f"\n== {title}: bias (median) and coverage, {replicates} replicates")
         columns = ["gamma1 ratio", "gamma2 ratio", *covers, "difference covers"]
         columns += ["resolved", "censored", "refused"]
         short = {
@@ -150,16 +143,42 @@ def main() -> None:
             for name in columns
         }
         print(table.reindex(columns=columns).rename(columns=short).round(3).to_string())
-    clean = {name: DESIGNS[name] for name in list(DESIGNS)[:6]}
-    compare_study(clean, options.replicates // 2, options.n_jobs)
-    print("\n== power of the test of the law")
+
+
+def power_study(designs: dict[str, dict], replicates: int, n_jobs: int) -> None:
+    """Print how often a law that is violated by 10 % is rejected."""
     violated = {
-        f"{name}, {share:+.0%}": {**DESIGNS[name], "violation": share}
-        for name in list(DESIGNS)[:6]
+        f"{name}, {share:+.0%}": {**design, "violation": share}
+        for name, design in designs.items()
         for share in (0.1, -0.1)
     }
-    power = study(violated, {}, options.replicates, options.n_jobs)
+    power = study(violated, {}, replicates, n_jobs)
+    print(f"\n== power of the test of the law, {replicates} replicates")
     print(power[["rejects", "resolved"]].round(3).to_string())
+
+
+PARTS = {"coverage", "comparison", "power"}
+
+
+def main() -> None:
+    """Run the study, or a part of it, and print its tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
+    parser.add_argument("--replicates", type=int, default=400)
+    parser.add_argument("--n-jobs", type=int, default=2)
+    options = parser.parse_args()
+    parts = set(options.parts) or PARTS
+    if parts - PARTS:
+        parser.error(f"part must be among {', '.join(sorted(PARTS))}")
+    pd.set_option("display.width", 200, "display.max_columns", 30)
+    n, n_jobs = options.replicates, options.n_jobs
+    clean = {name: DESIGNS[name] for name in list(DESIGNS)[:6]}
+    if "coverage" in parts:
+        coverage_study(n, n_jobs)
+    if "comparison" in parts:
+        compare_study(clean, n // 2, n_jobs)
+    if "power" in parts:
+        power_study(clean, n, n_jobs)
 
 
 if __name__ == "__main__":

@@ -382,6 +382,11 @@ def test_the_summary_says_how_and_what_may_be_concluded(law):
     assert "ScalingLawEstimator()" in ScalingLawEstimator()._repr_html_()
 
 
+def test_a_test_that_could_not_fail_is_not_called_one():
+    table = make_trajectories(gamma2=0.4, size_sd=0.2, random_state=1)
+    assert "do not test the law" in str(ScalingLawEstimator().fit(table).summary())
+
+
 def test_results_are_statsmodels_regressions(law, table):
     line = law.results_["optimum_law"]
     slope = np.polyfit(

@@ -252,11 +252,11 @@ def growth_with_slope(
     Returns
     -------
     Estimate
-        As many degrees of freedom as the line leaves, more where the noise of a test
-        set, whose size is known, is a part.
+        As many degrees of freedom as the line leaves, more where the choice of a
+        hinge or the noise of a test set, whose sizes are known, are a part.
     """
     line, _ = fit_line(heights.log_size, heights.value, 1)
-    rest, counted = _variances(heights, line, n_test)
+    rest, _ = _variances(heights, line, n_test)
     n = len(heights.value)
     centred = heights.log_size - heights.log_size.mean()
     design = np.column_stack([centred, np.ones(n)])
@@ -267,12 +267,12 @@ def growth_with_slope(
     if total > 0:
         scores *= np.sqrt(rest) / total
     together = scores + factor * slope.scores
-    varied = float(together @ together) + factor**2 * slope.extra
+    varied, known = float(together @ together), factor**2 * slope.extra
     if n_test is not None:
         moved = heights.weights @ heights.influence + factor * slope.influence
-        counted = float(moved.covariance(n_test)[0, 0])
-    df = satterthwaite(np.array([varied, counted]), np.array([line.df, np.inf]))
-    return Estimate(line.exponent, float(np.sqrt(varied + counted)), df)
+        known += float(moved.covariance(n_test)[0, 0])
+    df = satterthwaite(np.array([varied, known]), np.array([line.df, np.inf]))
+    return Estimate(line.exponent, float(np.sqrt(varied + known)), df)
 
 
 def _variances(heights: Heights, line: Line, n_test: int | None) -> tuple[float, float]:

@@ -131,6 +131,11 @@ def conclude(law: ScalingLawEstimator) -> str:
             f"exponent by {test['difference']:+.3f} (p = {test['p_value']:.2g}): "
             "these runs contradict the law."
         )
+    if not bound < 1:
+        return (
+            f"Conclusion: these runs do not test the law (p = {test['p_value']:.2g}): "
+            "a difference as large as the measured exponent itself is not excluded."
+        )
     return (
         "Conclusion: these runs do not contradict the law (p = "
         f"{test['p_value']:.2g}); a difference of more than {bound:.0%} of the "
