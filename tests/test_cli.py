@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
@@ -15,6 +16,7 @@ from scalinglaw import (
     write_trajectories,
 )
 from scalinglaw.cli import main
+from scalinglaw.cli.output import print_table
 from scalinglaw.datasets import make_trajectories
 
 
@@ -201,3 +203,12 @@ def test_help_teaches_and_loads_no_torch():
     assert done.returncode == 0
     assert "scalinglaw fit trajectories.parquet" in done.stdout
     assert done.stderr.strip() == "False"
+
+
+def test_a_narrow_terminal_breaks_lines_and_cuts_off_no_digits(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    wide = pd.DataFrame({f"column {i}": [123.4 + i] for i in range(8)}, index=["a row"])
+    print_table(wide, "Title", "name")
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert all(f"{123.4 + i:.4g}" in shown for i in range(8))

@@ -1,5 +1,6 @@
 """The cache of a sweep under kills, rivals, full disks and interrupts."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from skorch.callbacks import Callback
 from scalinglaw import TrajectoryClassifier, TrajectorySweep
 from scalinglaw.exceptions import RunFailedWarning
 from scalinglaw.sweep import read_cache
+from scalinglaw.sweep.fingerprint import plain
 
 from .test_sweep import Toy
 
@@ -259,3 +261,9 @@ def test_error_score_raise_keeps_the_runs_before_the_failure(blobs, tmp_path):
         failing.fit(*blobs)
     # The longest runs come first.
     assert read_cache(tmp_path)["train_size"].unique().tolist() == [80]
+
+
+def test_a_function_with_arguments_is_described_without_its_address():
+    described = plain(functools.partial(sorted, [2, 1], reverse=True))
+    assert described.endswith("([2, 1], reverse=True)")
+    assert " at 0x" not in described

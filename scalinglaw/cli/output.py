@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -45,13 +47,16 @@ def print_table(frame: pd.DataFrame, title: str, index: str = "") -> None:
     index : str
         Heading of the index column.
     """
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column(index)
     for column in frame.columns:
         table.add_column(str(column), justify="right")
     for name, row in frame.iterrows():
         table.add_row(str(name), *map(_cell, row))
-    Console().print(table)
+    out = Console()
+    # A terminal that is too narrow breaks lines; it must not cut digits off.
+    width = Measurement.get(out, out.options.update(max_width=10_000), table).maximum
+    Console(width=max(out.width, width)).print(table)
 
 
 def print_json(content: Any) -> None:

@@ -13,6 +13,7 @@ import io
 import math
 import platform
 from collections.abc import Iterable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -271,6 +272,9 @@ def _settings(result: StudyResult) -> list[str]:
         for name, part in made.groupby("model", sort=False)
     ]
     versions = library_versions() | {
+        name: metadata.version(name) for name in ("statsmodels", "pandas")
+    }
+    versions |= {
         "Python": platform.python_version(),
         "platform": platform.platform(),
     }
@@ -294,8 +298,8 @@ def _settings(result: StudyResult) -> list[str]:
         )
     )
     parts.append(
-        "<p>Laws: D'Amico, Bocchi and Negri (2025), arXiv:2505.13230; intervals are "
-        "clustered by run, and the predicted exponent's is by the delta method.</p>"
+        "<p>Laws: D'Amico, Bocchi and Negri (2025), arXiv:2505.13230. Errors are "
+        "clustered by run and by train size, and the wider interval is shown.</p>"
     )
     return parts
 

@@ -98,6 +98,11 @@ def plain(value: Any) -> Any:
         return [plain(entry) for entry in value]
     if isinstance(value, (type, types.FunctionType)):
         return _name(value)
+    if isinstance(value, functools.partial):
+        # Its own repr has the address of the function.
+        given = [repr(plain(entry)) for entry in value.args]
+        given += [f"{key}={plain(entry)!r}" for key, entry in value.keywords.items()]
+        return f"{plain(value.func)}({', '.join(given)})"
     return repr(value)[:500]
 
 
