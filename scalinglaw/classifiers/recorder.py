@@ -80,6 +80,8 @@ class NormRecorder(Callback):
 
     Attributes
     ----------
+    records_ : list of dict
+        During training, the rows of the table so far, for other callbacks to read.
     trajectory_ : DataFrame
         After training, the run's trajectory table: ``train_size``, ``seed``, ``epoch``
         (fractional), ``step``, ``train_error``, ``train_loss`` (mean nats),
@@ -138,7 +140,7 @@ class NormRecorder(Callback):
         self._planned = set(planned.tolist())
         self._tracker = self._make_tracker(net)
         self._test = None if self.eval_set is None else net.get_dataset(*self.eval_set)
-        self._rows: list[dict[str, float]] = []
+        self.records_: list[dict[str, float]] = []
         self._step = 0
         self._record(net)
 
@@ -179,9 +181,9 @@ class NormRecorder(Callback):
             Unused.
         """
         # A stop before the planned end, by another callback, is an end too.
-        if self._rows[-1]["step"] != self._step:
+        if self.records_[-1]["step"] != self._step:
             self._record(net)
-        table = pd.DataFrame(self._rows)
+        table = pd.DataFrame(self.records_)
         for name in self.norms:
             n_zero = int(np.isneginf(table[f"log_{name}"]).sum())
             if n_zero:
@@ -193,7 +195,7 @@ class NormRecorder(Callback):
                     stacklevel=2,
                 )
         self.trajectory_ = check_trajectories(table) if len(table) > 1 else table
-        del self._train, self._test, self._tracker, self._rows
+        del self._train, self._test, self._tracker, self.records_
 
     def _make_tracker(self, net: Any) -> NormTracker:
         """Return the tracker, with data or a shape where a norm depends on them."""
@@ -227,7 +229,7 @@ class NormRecorder(Callback):
             row["n_test"] = len(self._test)
         for name, value in self._tracker.compute().items():
             row[f"log_{name}"] = value
-        self._rows.append(row)
+        self.records_.append(row)
 
     def _scores(self, net: Any, dataset: Any) -> tuple[float, float]:
         """Return error and mean loss; whoever trains many nets at once replaces it."""

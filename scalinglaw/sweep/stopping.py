@@ -159,7 +159,7 @@ class StopAfterOptimum(Callback):
         KeyboardInterrupt
             To stop, as skorch's own ``EarlyStopping`` does; skorch catches it.
         """
-        rows = self.recorder_._rows if training else []
+        rows = self.recorder_.records_ if training else []
         if len(rows) <= self.n_seen_:
             return
         self.n_seen_ = len(rows)
