@@ -252,8 +252,8 @@ def growth_with_slope(
     Returns
     -------
     Estimate
-        As many degrees of freedom as the line leaves, more where the choice of a
-        hinge or the noise of a test set, whose sizes are known, are a part.
+        At most as many degrees of freedom as the line leaves, or more where the choice
+        of a hinge or the noise of a test set, whose sizes are known, are a part.
     """
     line, _ = fit_line(heights.log_size, heights.value, 1)
     rest, _ = _variances(heights, line, n_test)
@@ -266,12 +266,15 @@ def growth_with_slope(
     total = float(np.sqrt(scores @ scores))
     if total > 0:
         scores *= np.sqrt(rest) / total
-    together = scores + factor * slope.scores
-    varied, known = float(together @ together), factor**2 * slope.extra
+    ours = factor * slope.scores
+    varied, known = float(np.sum((scores + ours) ** 2)), factor**2 * slope.extra
+    # No more than the line's, since both parts may vary together.
+    parts = np.array([scores @ scores, ours @ ours])
+    df = min(line.df, satterthwaite(parts, np.array([line.df, slope.scores_df])))
     if n_test is not None:
         moved = heights.weights @ heights.influence + factor * slope.influence
         known += float(moved.covariance(n_test)[0, 0])
-    df = satterthwaite(np.array([varied, known]), np.array([line.df, np.inf]))
+    df = satterthwaite(np.array([varied, known]), np.array([df, np.inf]))
     return Estimate(line.exponent, float(np.sqrt(varied + known)), df)
 
 

@@ -26,6 +26,8 @@ class Slope:
         What was clustered by: ``"run"``, ``"train_size"`` or ``"none"``.
     scores : array of shape (n_sizes,)
         What each train size contributes to the error, CR2-adjusted.
+    scores_df : float
+        Degrees of freedom of their sum of squares.
     influence : Influence
         Of the log errors, for one number.
     results : statsmodels results or None
@@ -36,6 +38,7 @@ class Slope:
     extra: float
     clusters: str
     scores: np.ndarray
+    scores_df: float
     influence: Influence
     results: object | None = None
 
@@ -44,7 +47,7 @@ class Slope:
         """Return a slope that the data do not support."""
         nothing = Influence(np.zeros((1, 0)), np.zeros(0))
         estimate = Estimate.missing()
-        return cls(estimate, 0.0, "none", np.zeros(n_sizes), nothing)
+        return cls(estimate, 0.0, "none", np.zeros(n_sizes), np.inf, nothing)
 
     def scaled(self, factor: float) -> Slope:
         """Return the slope in another unit of the log norm."""
@@ -99,10 +102,11 @@ def slope_with_errors(
     if n_test is not None and np.isfinite(estimate.std_err):
         estimate = estimate.widened(float(moved.covariance(n_test)[0, 0]))
     present, groups = np.unique(size, return_inverse=True)
-    scores = np.zeros(n_sizes)
+    scores, scores_df = np.zeros(n_sizes), np.inf
     if len(present) > 1:
-        scores[present] = cluster_scores(design, residuals, groups)[0][:, 0]
+        found, df, _ = cluster_scores(design, residuals, groups)
+        scores[present], scores_df = found[:, 0], float(df[0])
     else:
         # A single train size contributes all of it.
         extra = estimate.std_err**2
-    return Slope(estimate, extra, clusters, scores, moved)
+    return Slope(estimate, extra, clusters, scores, scores_df, moved)
