@@ -100,11 +100,9 @@ def fit_pooled(
     remarks = remark_on_optima(curves, optima, landmarks)
 
     found = learned or _choose_window(curves, means, landmarks, window)
-    inside = (
-        rows_inside(curves, found)
-        if found is not None
-        else np.zeros(len(curves.x), bool)
-    )
+    inside = np.zeros(len(curves.x), bool)
+    if found is not None:
+        inside = rows_inside(curves, found)
     line = _slope_in_window(curves, inside, removed.column if removed else None)
     trusted = _trusted(crossover, line.estimate)
     if use_crossover is None:
@@ -126,7 +124,6 @@ def fit_pooled(
         if seems_offset(offset_test):
             remarks += (remark_on_offset(offset_test),)
 
-    nowhere = np.full(curves.n_sizes, np.nan)
     usable = _usable(curves, landmarks)
     warn_of_support(landmarks, usable)
     laws = fit_size_laws(
@@ -148,7 +145,7 @@ def fit_pooled(
         data_law=laws.data_law,
         optima=optima,
         landmarks=landmarks,
-        window=found or Window(nowhere, nowhere, how="none found"),
+        window=found or Window.missing(curves.n_sizes),
         inside=inside,
         sensitivity=window_sensitivity(curves, landmarks.x),
         resolved=resolved,
@@ -156,14 +153,8 @@ def fit_pooled(
         covariance=f"{how}, CR2 with Bell-McCaffrey degrees of freedom",
         clusters=slope.clusters,
         crossover=crossover if use_crossover else None,
-        results={
-            name: results
-            for name, results in (
-                ("norm_law", line.results),
-                *laws.results.items(),
-            )
-            if results is not None
-        },
+        results=({} if line.results is None else {"norm_law": line.results})
+        | dict(laws.results),
         offset=removed.offset if removed else 0.0,
         offset_test=offset_test,
         forecast_law=fit_forecast(

@@ -53,6 +53,12 @@ class Window:
     high: np.ndarray
     how: str
 
+    @classmethod
+    def missing(cls, n_sizes: int) -> Window:
+        """Return the window of a fit that found none."""
+        nowhere = np.full(n_sizes, np.nan)
+        return cls(nowhere, nowhere, how="none found")
+
     @property
     def used(self) -> np.ndarray:
         """Which train sizes have a window."""
