@@ -269,7 +269,7 @@ def test_growth_that_owes_nothing_to_gamma1_has_the_error_of_its_line():
     heights = _heights([1.0, 1.8, 2.4, 3.3, 3.9])
     plain, _, _ = fit_growth(heights, 1, None)
     free = Slope.missing(5)
-    found = growth_with_slope(heights, 1.0, free, np.ones(5, bool), None)
+    found, _ = growth_with_slope(heights, 1.0, free, np.ones(5, bool), None)
     assert_allclose(
         [found.estimate, found.std_err, found.df],
         [plain.estimate, plain.std_err, plain.df],
@@ -285,7 +285,7 @@ def test_an_error_that_gamma1_and_the_landmarks_share_cancels():
     scores = cluster_scores(design, residuals, np.arange(5))[0][:, 0]
     scores *= line.std_err / np.sqrt(scores @ scores)
     slope = replace(Slope.missing(5), scores=-scores / 2.0)
-    found = growth_with_slope(heights, 2.0, slope, np.ones(5, bool), None)
+    found, _ = growth_with_slope(heights, 2.0, slope, np.ones(5, bool), None)
     assert found.std_err < 1e-12
 
 

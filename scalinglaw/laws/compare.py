@@ -293,7 +293,7 @@ def _paired_difference(
         )
     gap = (merged[f"{column}_x"] - merged[f"{column}_y"]).to_numpy()
     line, _ = fit_line(np.log(merged["train_size"].to_numpy(float)), gap, sign)
-    return Estimate(line.exponent, line.std_err, line.df)
+    return line.estimate
 
 
 def _welch(estimates: list[Estimate]) -> pd.Series:

@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from .counting_noise import Influence
 from .curves import Curves, demean, thin
-from .inference import Estimate, fit_line
+from .inference import Estimate, fit_line, influence
 from .slope import Slope, slope_with_errors
 from .window import MeanCurves
 
@@ -339,9 +339,7 @@ def _linearised(
     # A knee is its column's own coefficient less what the shared parameters take.
     direct = np.zeros((problem.n_sizes, len(problem.x)))
     direct[problem.size, np.arange(len(problem.x))] = knee_column / norm[problem.size]
-    shared_weights = np.linalg.pinv(design.T @ design, hermitian=True) @ design.T
-    weights = direct - along @ shared_weights
-    return slope, Influence(weights, problem.y)
+    return slope, Influence(direct - along @ influence(design), problem.y)
 
 
 def _why_unresolved(fit: Crossover, curves: Curves) -> tuple[str, ...]:
@@ -360,6 +358,6 @@ def _why_unresolved(fit: Crossover, curves: Curves) -> tuple[str, ...]:
     reached = ~fit.beyond
     if reached.sum() > 3:
         growth, _ = fit_line(np.log(curves.train_sizes[reached]), fit.knee[reached], 1)
-        if not growth.exponent > growth.std_err * stats.t.ppf(0.975, growth.df):
+        if not growth.estimate.conf_int()[0] > 0:
             reasons.append("its knees do not move with the train size")
     return tuple(reasons)

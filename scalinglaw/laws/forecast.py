@@ -63,8 +63,8 @@ def fit_forecast(
     line, _ = fit_line(log_size[reached], y[reached], -1)
     if not consistency.p_value > _CONTRADICTED or not line.std_err > 0:
         return line
-    slope = Estimate(line.exponent, line.std_err, line.df)
-    exponent, std_err = _weighted_mean(predicted, slope, consistency.std_err**2)
+    of_difference = consistency.std_err**2
+    exponent, std_err = _weighted_mean(predicted, line.estimate, of_difference)
     x, y = log_size[reached], y[reached]
     residuals = y - y.mean() + exponent * (x - x.mean())
     scatter = float(np.sqrt(np.sum(residuals**2) / line.df))

@@ -332,7 +332,7 @@ def clustered_wider(
 
 
 def influence(design: np.ndarray) -> np.ndarray:
-    """Return the weight of each observation in the first coefficient.
+    """Return the weight of each observation in each coefficient.
 
     Parameters
     ----------
@@ -341,12 +341,10 @@ def influence(design: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    array of shape (n,)
-        First row of the pseudo-inverse.
+    array of shape (k, n)
+        The pseudo-inverse.
     """
-    first = np.zeros(design.shape[1])
-    first[0] = 1.0
-    return design @ (np.linalg.pinv(design.T @ design, hermitian=True) @ first)
+    return np.linalg.pinv(design.T @ design, hermitian=True) @ design.T
 
 
 @dataclass(frozen=True)
@@ -379,6 +377,11 @@ class Line:
     height_std_err: float
     df: float
     scatter: float = np.nan
+
+    @property
+    def estimate(self) -> Estimate:
+        """The exponent with its error."""
+        return Estimate(self.exponent, self.std_err, self.df)
 
     def predict(self, log_x: np.ndarray) -> np.ndarray:
         """Return the natural logarithm of y at `log_x`."""

@@ -200,7 +200,7 @@ def _law(
     if len(sizes) < 2:
         return Estimate.missing(), None, None
     line, results = fit_line(log_size[sizes], height[sizes], sign)
-    return Estimate(line.exponent, line.std_err, line.df), line, results
+    return line.estimate, line, results
 
 
 def _norm_line(curves: Curves, inside: np.ndarray, gamma1: Estimate) -> Line | None:

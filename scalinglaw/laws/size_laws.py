@@ -102,19 +102,20 @@ def fit_size_laws(
     gamma2, optimum_law, optimum_results = fit_growth(x, 1, n_test)
     measured, data_law, data_results = fit_growth(y, -1, n_test)
     # Both contain gamma1, and change by gamma2 where it changes by one.
-    z = y + gamma1 * x
     with_slope = gamma2.estimate, slope, usable, n_test
+    predicted, _ = growth_with_slope(gamma1 * x, *with_slope)
+    difference, z_results = growth_with_slope(y + gamma1 * x, *with_slope)
     laws = SizeLaws(
         gamma2=gamma2,
         measured=measured,
-        predicted=growth_with_slope(gamma1 * x, *with_slope),
-        difference=growth_with_slope(z, *with_slope),
+        predicted=predicted,
+        difference=difference,
         optimum_law=optimum_law,
         data_law=data_law,
         results={
             "optimum_law": optimum_results,
             "data_law": data_results,
-            "consistency": fit_line(log_size[usable], z.value, 1)[1],
+            "consistency": z_results,
         },
     )
     if n_usable < MIN_SIZES:
@@ -122,7 +123,7 @@ def fit_size_laws(
             laws.untested(),
             gamma2=gamma2.without_error(),
             measured=measured.without_error(),
-            predicted=laws.predicted.without_error(),
+            predicted=predicted.without_error(),
         )
     return laws
 
@@ -214,11 +215,8 @@ def fit_growth(
     rest, counted = _variances(heights, line, n_test)
     df = satterthwaite(np.array([rest, counted]), np.array([line.df, np.inf]))
     std_err = float(np.sqrt(rest + counted))
-    return (
-        Estimate(line.exponent, std_err, df),
-        replace(line, std_err=std_err, df=df),
-        results,
-    )
+    line = replace(line, std_err=std_err, df=df)
+    return line.estimate, line, results
 
 
 def growth_with_slope(
@@ -227,7 +225,7 @@ def growth_with_slope(
     slope: Slope,
     used: np.ndarray,
     n_test: int | None,
-) -> Estimate:
+) -> tuple[Estimate, object]:
     r"""Return a slope against log P whose numbers contain gamma1.
 
     To first order, numbers :math:`h_P` that contain :math:`\gamma_1` have the slope
@@ -251,15 +249,16 @@ def growth_with_slope(
 
     Returns
     -------
-    Estimate
+    slope : Estimate
         At most as many degrees of freedom as the line leaves, or more where the choice
         of a hinge or the noise of a test set, whose sizes are known, are a part.
+    results : statsmodels RegressionResults
+        Of the regression, which takes gamma1 for known.
     """
-    line, _ = fit_line(heights.log_size, heights.value, 1)
+    line, results = fit_line(heights.log_size, heights.value, 1)
     rest, _ = _variances(heights, line, n_test)
     n = len(heights.value)
-    centred = heights.log_size - heights.log_size.mean()
-    design = np.column_stack([centred, np.ones(n)])
+    design = np.column_stack([heights.log_size - line.center, np.ones(n)])
     residuals = heights.value - line.predict(heights.log_size)
     scores = np.zeros(len(used))
     scores[used] = cluster_scores(design, residuals, np.arange(n))[0][:, 0]
@@ -275,7 +274,7 @@ def growth_with_slope(
         moved = heights.weights @ heights.influence + factor * slope.influence
         known += float(moved.covariance(n_test)[0, 0])
     df = satterthwaite(np.array([varied, known]), np.array([df, np.inf]))
-    return Estimate(line.exponent, float(np.sqrt(varied + known)), df)
+    return Estimate(line.exponent, float(np.sqrt(varied + known)), df), results
 
 
 def _variances(heights: Heights, line: Line, n_test: int | None) -> tuple[float, float]:

@@ -98,7 +98,7 @@ def slope_with_errors(
     """
     estimate, clusters = clustered_wider(slope, design, residuals, run, size)
     estimate = estimate.widened(extra)
-    moved = Influence(influence(design)[None, :], log_error)
+    moved = Influence(influence(design)[:1], log_error)
     if n_test is not None and np.isfinite(estimate.std_err):
         estimate = estimate.widened(float(moved.covariance(n_test)[0, 0]))
     present, groups = np.unique(size, return_inverse=True)

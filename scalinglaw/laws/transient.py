@@ -112,7 +112,7 @@ def _after_transient(curves: Curves, whole: Beginning) -> Beginning | None:
         x[np.nanargmin(slope)] for x, slope in zip(means.x, means.slope, strict=True)
     ]
     start = float(np.median(steepest))
-    within = _beyond(curves, start)
+    within = _cut(curves, start)
     if within is None:
         return None
     _, end = _way(means, None)
@@ -124,24 +124,31 @@ def _after_transient(curves: Curves, whole: Beginning) -> Beginning | None:
         if rest is None:
             continue
         found = fit_crossover(
-            within[0], rest[1], hinges=("softplus",), transient_end=between
+            within, rest[1], hinges=("softplus",), transient_end=between
         )
         if found is not None and found.misfit < misfit:
             guess, misfit = rest[1], found.misfit
     if guess is None:
         return None
-    found = fit_crossover(within[0], guess, transient_end=between)
+    found = fit_crossover(within, guess, transient_end=between)
     if found is None or not found.resolved:
         return None
     return Beginning(start, guess, found)
 
 
-def _beyond(curves: Curves, start: float) -> tuple[Curves, MeanCurves] | None:
+def _cut(curves: Curves, start: float) -> Curves | None:
     """Return the curves from `start` on; None if too little lies there."""
     kept = curves.x >= start
     if np.bincount(curves.run[kept], minlength=curves.n_runs).min() < _MIN_POINTS:
         return None
-    rest = replace(curves, x=curves.x[kept], y=curves.y[kept], run=curves.run[kept])
+    return replace(curves, x=curves.x[kept], y=curves.y[kept], run=curves.run[kept])
+
+
+def _beyond(curves: Curves, start: float) -> tuple[Curves, MeanCurves] | None:
+    """Return the curves from `start` on with their averages, if they fall there."""
+    rest = _cut(curves, start)
+    if rest is None:
+        return None
     try:
         return rest, average_over_seeds(rest)
     except ValueError:

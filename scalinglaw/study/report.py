@@ -13,7 +13,6 @@ import io
 import math
 import platform
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -271,9 +270,7 @@ def _settings(result: StudyResult) -> list[str]:
         }
         for name, part in made.groupby("model", sort=False)
     ]
-    versions = library_versions() | {
-        name: metadata.version(name) for name in ("statsmodels", "pandas")
-    }
+    versions = library_versions() | library_versions(("statsmodels", "pandas"))
     versions |= {
         "Python": platform.python_version(),
         "platform": platform.platform(),

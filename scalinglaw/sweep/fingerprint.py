@@ -12,7 +12,7 @@ import hashlib
 import inspect
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -37,10 +37,10 @@ _VERSIONED = {*_LIBRARIES, "sklearn", "builtins"}
 _SILENT = {"verbose", "n_jobs"}
 
 
-def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries whose numbers enter a run."""
+def library_versions(names: Iterable[str] = _LIBRARIES) -> dict[str, str]:
+    """Return the versions of libraries: of those whose numbers enter a run."""
     versions = {}
-    for name in _LIBRARIES:
+    for name in names:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
