@@ -15,14 +15,15 @@ at its ends, and the knee is a landmark that training need not have passed by mu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import optimize, special
+from scipy import optimize
 
 from .counting_noise import Influence
 from .curves import Curves, demean, thin
+from .hinges import HINGES, Hinge
 from .inference import Estimate, fit_line, influence
 from .slope import Slope, slope_with_errors
 from .window import MeanCurves
@@ -35,28 +36,6 @@ _N_POINTS = 60
 # How far beyond the lowest point the fit looks, in units of 1/gamma1.
 _BEYOND = 0.5
 _STEEP = 0.7
-
-
-def _softplus(u: np.ndarray) -> np.ndarray:
-    return np.logaddexp(0.0, u)
-
-
-def _sqrt(u: np.ndarray) -> np.ndarray:
-    return 0.5 * (u + np.sqrt(u * u + 4.0))
-
-
-def _erf(u: np.ndarray) -> np.ndarray:
-    # Scaled to the curvature of the other two at the centre.
-    scale = 4.0 / np.sqrt(2 * np.pi)
-    v = u / scale
-    return scale * (v * special.ndtr(v) + np.exp(-0.5 * v * v) / np.sqrt(2 * np.pi))
-
-
-_HINGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "softplus": _softplus,
-    "sqrt": _sqrt,
-    "erf": _erf,
-}
 
 
 @dataclass(frozen=True)
@@ -127,37 +106,86 @@ class _Problem:
         widths = np.exp(np.clip(theta[1:3], -4.0, 2.0))
         return theta[0], widths[0], widths[1], theta[3:]
 
-    def columns(
-        self, theta: np.ndarray, hinge: Callable[[np.ndarray], np.ndarray]
-    ) -> np.ndarray:
-        """Return the regressors, gamma1's first and B's last, not demeaned."""
-        start, start_width, width, knees = self.split(theta)
-        back = width * hinge((self.x - knees[self.size]) / width)
-        if self.left == "plateau":
-            fall = start_width * hinge((self.x - start) / start_width)
-            return np.column_stack([-fall, back])
-        if self.left == "transient":
-            steep = start_width * hinge((start - self.x) / start_width)
-            return np.column_stack([start - self.x, steep, back])
-        return np.column_stack([start - self.x, back])
+    def linear(
+        self, theta: np.ndarray, hinge: Hinge
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the linear coefficients at given crossovers, and how they fit.
 
-    def solve(
-        self, theta: np.ndarray, hinge: Callable[[np.ndarray], np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the linear coefficients at given crossovers, and the residuals."""
-        design = demean(self.columns(theta, hinge), self.run)
+        Returns
+        -------
+        coefficients : array of shape (k,)
+            Of gamma1 first, of B last.
+        design : array of shape (n, k)
+            Regressors, demeaned by run.
+        residuals : array of shape (n,)
+        """
+        start, start_width, width, knees = self.split(theta)
+        back = width * hinge((self.x - knees[self.size]) / width)[0]
+        columns = [start - self.x, back]
+        if self.left == "plateau":
+            columns[0] = -start_width * hinge((self.x - start) / start_width)[0]
+        elif self.left == "transient":
+            columns.insert(1, start_width * hinge((start - self.x) / start_width)[0])
+        design = demean(np.column_stack(columns), self.run)
         target = demean(self.y, self.run)
         gram = design.T @ design
         gram += 1e-10 * np.trace(gram) * np.eye(len(gram))
         coefficients = np.linalg.solve(gram, design.T @ target)
-        return coefficients, target - design @ coefficients
+        return coefficients, design, target - design @ coefficients
+
+    def derivatives(
+        self, theta: np.ndarray, coefficients: np.ndarray, hinge: Hinge
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return derivatives of the curves by the crossovers.
+
+        Returns
+        -------
+        shared : array of shape (n, 3)
+            By the start, and by the logarithms of its width and of the knees',
+            demeaned by run.
+        knee : array of shape (n,)
+            By the knee of the row's own train size, demeaned by run.
+        """
+        start, start_width, width, knees = self.split(theta)
+        rise = coefficients[-1]
+        u = (self.x - knees[self.size]) / width
+        value, slope = hinge(u)
+        knee = -rise * slope
+        shared = np.zeros((len(u), 3))
+        shared[:, 2] = rise * width * (value - u * slope)
+        if self.left != "none":
+            side = 1.0 if self.left == "plateau" else -1.0
+            change = -coefficients[0] if self.left == "plateau" else coefficients[1]
+            u = side * (self.x - start) / start_width
+            value, slope = hinge(u)
+            shared[:, 0] = -side * change * slope
+            shared[:, 1] = change * start_width * (value - u * slope)
+        return demean(shared, self.run), demean(knee, self.run)
+
+    def residuals(self, theta: np.ndarray, hinge: Hinge) -> np.ndarray:
+        """Return the residuals at the best linear coefficients."""
+        return self.linear(theta, hinge)[2]
+
+    def jacobian(self, theta: np.ndarray, hinge: Hinge) -> np.ndarray:
+        """Return the derivative of the residuals by the crossovers.
+
+        In the approximation of Kaufman (1975), BIT 15, 49-57, which has the exact
+        gradient of their sum of squares.
+        """
+        coefficients, design, _ = self.linear(theta, hinge)
+        shared, knee = self.derivatives(theta, coefficients, hinge)
+        columns = np.zeros((len(knee), 3 + self.n_sizes))
+        columns[:, :3] = shared
+        columns[np.arange(len(knee)), 3 + self.size] = knee
+        basis, _ = np.linalg.qr(design)
+        return basis @ (basis.T @ columns) - columns
 
 
 def fit_crossover(
     curves: Curves,
     means: MeanCurves,
     *,
-    hinges: Iterable[str] = _HINGES,
+    hinges: Iterable[str] = HINGES,
     transient_end: tuple[float, float] | None = None,
 ) -> Crossover | None:
     """Fit the crossover by variable projection, with the best of several hinges.
@@ -189,10 +217,12 @@ def fit_crossover(
         start[0] = np.clip(start[0], *bounds[:, 0])
     fits = {}
     for name in hinges:
-        hinge = _HINGES[name]
+        hinge = HINGES[name]
         fitted = optimize.least_squares(
-            lambda theta, hinge=hinge: problem.solve(theta, hinge)[1],
+            problem.residuals,
             start,
+            problem.jacobian,
+            args=(hinge,),
             bounds=bounds,
             x_scale=np.concatenate([[0.3, 0.5, 0.5], np.full(len(start) - 3, 0.3)]),
             max_nfev=60,
@@ -200,22 +230,23 @@ def fit_crossover(
             ftol=1e-10,
             gtol=1e-10,
         )
-        coefficients, residuals = problem.solve(fitted.x, hinge)
+        coefficients, design, residuals = problem.linear(fitted.x, hinge)
         # A transient that is not steeper than the law is none.
         falls = np.all(coefficients[:-1] > 0)
         if falls and np.all(np.isfinite(fitted.x)):
-            fits[name] = (fitted.x, coefficients, residuals)
+            fits[name] = (fitted.x, coefficients, design, residuals)
     if not fits:
         return None
-    best = min(fits, key=lambda name: float(fits[name][2] @ fits[name][2]))
-    theta, coefficients, residuals = fits[best]
+    best = min(fits, key=lambda name: float(fits[name][3] @ fits[name][3]))
+    theta, coefficients, design, residuals = fits[best]
     slopes = [fit[1][0] for fit in fits.values()]
     slope, knee_influence = _linearised(
         problem,
         theta,
         coefficients,
+        design,
         residuals,
-        _HINGES[best],
+        HINGES[best],
         n_test=curves.n_test,
         extra=(0.5 * (max(slopes) - min(slopes))) ** 2,
     )
@@ -287,30 +318,16 @@ def _linearised(
     problem: _Problem,
     theta: np.ndarray,
     coefficients: np.ndarray,
+    design: np.ndarray,
     residuals: np.ndarray,
-    hinge: Callable[[np.ndarray], np.ndarray],
+    hinge: Hinge,
     *,
     n_test: int | None,
     extra: float,
 ) -> tuple[Slope, Influence]:
     """Return gamma1 with its error, and what moves the knees."""
-    columns = problem.columns(theta, hinge)
-
-    def curve(values: np.ndarray) -> np.ndarray:
-        return problem.columns(values, hinge) @ coefficients
-
-    shared = list(columns.T)
-    step = 1e-5
-    nonlinear = range(2 if problem.left == "none" else 0, 3)
-    for index in nonlinear:
-        move = np.zeros_like(theta)
-        move[index] = step
-        shared.append((curve(theta + move) - curve(theta - move)) / (2 * step))
-    _, _, width, knees = problem.split(theta)
-    u = (problem.x - knees[problem.size]) / width
-    rise = (hinge(u + step) - hinge(u - step)) / (2 * step)
-    knee_column = -coefficients[-1] * demean(rise, problem.run)
-    design = demean(np.column_stack(shared), problem.run)
+    shared, knee_column = problem.derivatives(theta, coefficients, hinge)
+    design = np.column_stack([design, shared])
     # A knee belongs to its train size alone: taken out within it, it is absorbed
     # by either clustering, as a run's height is.
     norm = np.bincount(problem.size, knee_column**2, problem.n_sizes)
