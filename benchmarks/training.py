@@ -221,6 +221,15 @@ def loop(X: np.ndarray, y: np.ndarray, args: argparse.Namespace) -> None:
         table = in_turn(
             {
                 "plain loop": partial(plain_loop, X, y, network, args.epochs),
+                "classifier, channels_last=False": partial(
+                    estimator,
+                    X,
+                    y,
+                    CNNClassifier,
+                    args.epochs,
+                    channels_last=False,
+                    **network,
+                ),
                 "classifier": partial(
                     estimator, X, y, CNNClassifier, args.epochs, **network
                 ),
@@ -243,16 +252,6 @@ def loader(X: np.ndarray, y: np.ndarray, args: argparse.Namespace) -> None:
                         CNNClassifier,
                         args.epochs,
                         augment=augment,
-                        **network,
-                    ),
-                    "classifier, channels_last": partial(
-                        estimator,
-                        X,
-                        y,
-                        CNNClassifier,
-                        args.epochs,
-                        augment=augment,
-                        channels_last=True,
                         **network,
                     ),
                     "DataLoader": partial(
@@ -371,14 +370,16 @@ def recording(X: np.ndarray, y: np.ndarray, args: argparse.Namespace) -> None:
 def options(X: np.ndarray, y: np.ndarray, args: argparse.Namespace) -> None:
     """Measure the options of speed on each architecture."""
     for label, cls, network in (
+        ("CNN 4-8", CNNClassifier, TINY),
+        ("CNN 8-16", CNNClassifier, SMALL),
         ("CNN 16-32", CNNClassifier, {"conv_widths": (16, 32), "hidden_width": 128}),
         ("ResNet 16-32", ResNetClassifier, {"widths": (16, 32), "depths": (1, 1)}),
         ("ViT 64 x 2", ViTClassifier, {"patch_size": 7, "depth": 2, "width": 64}),
     ):
         sides: dict[str, dict[str, Any]] = {
-            "plain": {},
+            "neither": {"channels_last": False},
             "channels_last": {"channels_last": True},
-            "bfloat16": {"bfloat16": True},
+            "bfloat16": {"channels_last": False, "bfloat16": True},
             "both": {"channels_last": True, "bfloat16": True},
         }
         table = in_turn(

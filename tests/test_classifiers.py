@@ -426,6 +426,16 @@ def test_channels_last_is_the_format_of_batches_and_kernels():
     assert core.weight.stride(1) == 1
 
 
+def test_channels_are_last_on_a_cpu_unless_told_otherwise(digits):
+    X, y = digits
+    small = CNNClassifier(conv_widths=(4, 8), hidden_width=16, device="cpu")
+    for chosen, stride in (("auto", 1), (True, 1), (False, 9)):
+        fitted = clone(small).set_params(channels_last=chosen, max_epochs=1).fit(X, y)
+        assert fitted.module_[2].weight.stride(1) == stride
+    with pytest.raises(ValueError, match="channels_last must be one of 'auto', True"):
+        small.set_params(channels_last="no").fit(X, y)
+
+
 @pytest.mark.parametrize("option", ["bfloat16", "channels_last"])
 def test_options_of_speed_keep_the_result_close(digits, option):
     X, y = digits
@@ -435,6 +445,6 @@ def test_options_of_speed_keep_the_result_close(digits, option):
         "max_epochs": 2,
         "random_state": 0,
     }
-    plain = CNNClassifier(**settings).fit(X, y)
+    plain = CNNClassifier(**settings, channels_last=False).fit(X, y)
     fast = CNNClassifier(**settings, **{option: True}).fit(X, y)
     assert_allclose(fast.predict_proba(X), plain.predict_proba(X), atol=0.03)

@@ -37,6 +37,20 @@ def test_the_paper_s_cnn_has_its_layers():
     assert _shapes(network) == expected
 
 
+def test_pooling_before_the_unit_is_the_paper_s_order_to_the_bit():
+    ours = convolutional_network((1, 8, 8), 3, conv_widths=(2, 4), hidden_width=5)
+    conv, unit = ours[0:2], nn.ReLU()
+    paper = nn.Sequential(*conv, ours[2], unit, nn.MaxPool2d(2), *ours[5:])
+    X = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for network in (ours, paper):
+        network.zero_grad()
+        network(X).square().sum().backward()
+        gradients.append([p.grad.clone() for p in network.parameters()])
+    assert torch.equal(ours(X), paper(X))
+    assert all(map(torch.equal, *gradients))
+
+
 @pytest.mark.parametrize(
     ("depths", "n_layers"), [((2, 2, 2, 2), 21), ((3, 4, 6, 3), 37)]
 )

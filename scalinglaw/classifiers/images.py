@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_X_y
 from torch import nn
 
+from .._validation import check_option
 from .base import RecordingClassifier
 from .preparation import PreparedModule
 from .presets import PRESETS, preset
@@ -32,7 +33,7 @@ class ImageClassifier(RecordingClassifier):
     image_shape: tuple[int, ...] | None
     normalization: tuple[Iterable[float], Iterable[float]] | None
     augment: bool
-    channels_last: bool
+    channels_last: bool | str
 
     @classmethod
     def from_preset(cls: type[_Images], name: str, **changes: Any) -> _Images:
@@ -53,6 +54,10 @@ class ImageClassifier(RecordingClassifier):
         # A subclass of the user's has the settings of the class that it extends.
         known = next(base for base in cls.__mro__ if base.__name__ in PRESETS)
         return cls(**(preset(known.__name__, name) | changes))
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_option(self.channels_last, "channels_last", ("auto", True, False))
 
     def _check_X_y(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         X, y = check_X_y(X, y, dtype=_DTYPES, allow_nd=True)
@@ -114,6 +119,6 @@ class ImageClassifier(RecordingClassifier):
                     f"normalization's {name} must have {channels} entries, one per "
                     f"channel, got {values}."
                 )
-        return PreparedModule(
-            core, mean, std, self.augment, self.channels_last, self.bfloat16
-        )
+        last = self.channels_last
+        last = self.device_ == "cpu" if last == "auto" else bool(last)
+        return PreparedModule(core, mean, std, self.augment, last, self.bfloat16)

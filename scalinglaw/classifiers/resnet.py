@@ -40,7 +40,7 @@ def residual_network(
     layers: list[nn.Module] = [
         nn.Conv2d(input_shape[0], channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(channels),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
     ]
     for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
         for block in range(depth):
@@ -77,8 +77,9 @@ class ResNetClassifier(ImageClassifier):
         One number per channel each, of pixels between 0 and 1.
     augment : bool, default=False
         Shift training images by up to four pixels and, in colour, mirror half.
-    channels_last : bool, default=False
-        Memory format of batches and kernels; faster on some hardware.
+    channels_last : bool or "auto", default="auto"
+        Memory format of batches and kernels. It makes training on a CPU up to twice as
+        fast, and "auto" takes it there.
     norms, n_records, conv, fold_normalization, max_epochs, lr, batch_size : object
         See :class:`TrajectoryClassifier`.
     optimizer, momentum, weight_decay, init_scale, device, bfloat16, compile : object
@@ -118,7 +119,7 @@ class ResNetClassifier(ImageClassifier):
         image_shape: tuple[int, ...] | None = None,
         normalization: tuple[Iterable[float], Iterable[float]] | None = None,
         augment: bool = False,
-        channels_last: bool = False,
+        channels_last: bool | str = "auto",
         norms: Iterable[str] = ("spectral_complexity",),
         n_records: int = 50,
         conv: str = "kernel",

@@ -36,6 +36,7 @@ __all__ = ["fit_stacked", "why_single", "work_per_layer"]
 
 # Optimisers that treat every weight by itself, whatever its neighbours.
 _ELEMENTWISE = ("adam", "adamw", "sgd")
+_CACHE_LINE = 64  # bytes, and the width of the widest vector instructions
 _RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
 
@@ -241,7 +242,9 @@ class _Stack:
     """The weights of all runs, stacked, with one optimiser."""
 
     def __init__(self, runs: Sequence[_Run]) -> None:
-        modules = [run.net.module_ for run in runs]
+        # vmap knows one memory format.
+        plain = torch.contiguous_format
+        modules = [run.net.module_.to(memory_format=plain) for run in runs]
         self._parameters, self._buffers = stack_module_state(modules)
         for i, module in enumerate(modules):
             # Each run's own module becomes a view, for its records and its end.
@@ -251,13 +254,15 @@ class _Stack:
                 buffer.data = self._buffers[name].data[i]
         classifier = runs[0].classifier
         optimizer, options = classifier._optimizer_settings()
+        trained = [p for p in self._parameters.values() if p.requires_grad]
         self._optimizer = optimizer(
-            [p for p in self._parameters.values() if p.requires_grad],
+            _parameter_groups(trained, options.pop("fused", None)),
             lr=classifier.lr,
             **options,
         )
         # Called with the weights of the stack; its own are never used.
         self._module = copy.deepcopy(modules[0])
+        self._module.channels_last = False
         self._runs = runs
         self.n_steps = 0
 
@@ -312,3 +317,24 @@ class _Stack:
             wrong = wrong + (logits.argmax(dim=2) != y).sum(dim=1)
         pairs = zip(wrong.tolist(), loss.tolist(), strict=True)
         return [(n_wrong / n, total / n) for n_wrong, total in pairs]
+
+
+def _parameter_groups(
+    stacked: Sequence[nn.Parameter], fused: bool | None
+) -> list[dict[str, Any]]:
+    """Return the parameters in groups that take the fused optimiser or not.
+
+    It rounds the entries of the last, unfinished cache line of a tensor in its own way.
+    Where the weights of a run do not fill theirs, what comes of them would depend on
+    the run's place in the stack.
+    """
+    groups: list[dict[str, Any]] = []
+    for fills in (True, False):
+        members = [p for p in stacked if _fills_cache_lines(p[0]) == fills]
+        if members:
+            groups.append({"params": members, "fused": fused if fills else None})
+    return groups
+
+
+def _fills_cache_lines(weights: Tensor) -> bool:
+    return weights.numel() * weights.element_size() % _CACHE_LINE == 0

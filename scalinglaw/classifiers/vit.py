@@ -124,8 +124,9 @@ class ViTClassifier(ImageClassifier):
         One number per channel each, of pixels between 0 and 1.
     augment : bool, default=False
         Shift training images by up to four pixels and, in colour, mirror half.
-    channels_last : bool, default=False
-        Memory format of batches and kernels; faster on some hardware.
+    channels_last : bool or "auto", default="auto"
+        Memory format of batches and kernels. It makes training on a CPU up to twice as
+        fast, and "auto" takes it there.
     norms, n_records, conv, fold_normalization, max_epochs, lr, batch_size : object
         See :class:`TrajectoryClassifier`.
     optimizer : {"adam", "adamw", "sgd"} or torch optimiser class, default="adamw"
@@ -170,7 +171,7 @@ class ViTClassifier(ImageClassifier):
         image_shape: tuple[int, ...] | None = None,
         normalization: tuple[Iterable[float], Iterable[float]] | None = None,
         augment: bool = False,
-        channels_last: bool = False,
+        channels_last: bool | str = "auto",
         norms: Iterable[str] = ("spectral_complexity",),
         n_records: int = 50,
         conv: str = "kernel",
