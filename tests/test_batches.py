@@ -133,6 +133,7 @@ def test_tensors_have_plain_strides_and_take_read_only_arrays():
 def test_devices_are_named_by_what_torch_knows():
     assert devices.resolve_device("cpu") == "cpu"
     assert devices.resolve_device(torch.device("cpu")) == "cpu"
+    assert devices.resolve_device("cpu:0") == "cpu"
     assert devices.resolve_device("auto") in ("cpu", "cuda")
     with pytest.raises(ValueError, match='device must be "auto" or a torch device'):
         devices.resolve_device("tpu!")

@@ -44,7 +44,8 @@ def resolve_device(device: Any) -> str:
         raise ValueError(
             f'device={device!r}, but torch sees no GPU. Use device="auto".'
         )
-    return str(resolved)
+    # There is one CPU, and "cpu:0" is another name of it.
+    return "cpu" if resolved.type == "cpu" else str(resolved)
 
 
 def evaluation_batch_size(device: str) -> int:

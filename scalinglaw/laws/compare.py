@@ -15,8 +15,9 @@ from statsmodels.stats.multitest import multipletests
 
 from .._validation import check_fraction, check_number, check_option
 from ..trajectories import as_trajectories
-from .estimator import EXPONENTS, ScalingLawEstimator
+from .estimator import ScalingLawEstimator
 from .inference import Estimate, difference, fit_line
+from .tables import EXPONENTS
 
 __all__ = ["ExponentComparison", "compare_exponents"]
 

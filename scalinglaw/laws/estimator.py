@@ -20,11 +20,20 @@ from .landmark import average_minima, raw_minima, smoothed_minima
 from .pooled import fit_pooled, summarise_sensitivity
 from .published import fit_published
 from .summary import summarise
+from .tables import (
+    EXPONENTS,
+    annotated_rows,
+    consistency_series,
+    exponent_table,
+    landmark_table,
+    offset_series,
+    optimum_table,
+    window_table,
+)
 from .window import Window, average_over_seeds
 
 __all__ = ["ScalingLawEstimator"]
 
-EXPONENTS = ("gamma1", "gamma2", "gamma_predicted", "gamma_measured")
 _FITTED_EXPONENTS = ("gamma1", "gamma2", "gamma_measured")
 
 
@@ -195,7 +204,7 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
         table = self._restrict(prepare(trajectories, self.norm, self.metric), smallest)
         curves = as_curves(table)
         laws = self._fit_curves(table, curves, smallest, learned=True)
-        return self._exponent_table(laws)
+        return exponent_table(laws, 1 - self.confidence_level)
 
     def predict(
         self, train_size: Any, return_interval: bool = False
@@ -386,109 +395,43 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
                 strict=True,
             )
         )
+        about = self._laws.landmarks.x
         low, high = np.full((2, curves.n_sizes), np.nan)
         for position, size in enumerate(curves.train_sizes):
             if size in known:
                 low[position], high[position] = known[size]
             elif self.optimum_law_ is not None:
                 at = float(self.optimum_law_.predict(np.log(size)))
-                low[position] = at + np.nanmedian(self._window_bounds[0])
-                high[position] = at + np.nanmedian(self._window_bounds[1])
+                low[position] = at + np.nanmedian(learned.low - about)
+                high[position] = at + np.nanmedian(learned.high - about)
         return Window(low, high, learned.how)
 
     def _store(self, table: pd.DataFrame, curves: Curves, laws: FittedLaws) -> None:
         self._laws = laws
-        self.exponents_ = self._exponent_table(laws)
+        self.exponents_ = exponent_table(laws, 1 - self.confidence_level)
         for name in EXPONENTS:
             setattr(self, f"{name}_", laws.exponents[name])
-        test = laws.consistency
-        self.consistency_ = pd.Series(
-            {
-                "difference": test.estimate,
-                "std_err": test.std_err,
-                "df": test.df,
-                "statistic": test.statistic,
-                "p_value": test.p_value,
-            },
-            name="consistency",
-        )
-        first = curves.bounds()[:-1]
-        self.optima_ = table.iloc[first][["train_size", "seed"]].reset_index(drop=True)
-        self.optima_["log_norm"] = laws.optima.x
-        self.optima_["error"] = laws.offset + np.exp(laws.optima.y)
-        self.optima_["censored"] = laws.optima.censored
-        self.landmark_ = laws.landmarks.kind
-        self.landmarks_ = pd.DataFrame(
-            {
-                "train_size": curves.train_sizes,
-                "log_norm": laws.landmarks.x,
-                "log_error": laws.landmarks.y,
-                "censored": laws.landmarks.censored,
-            }
-        )
-        self._n_test = curves.n_test
+        self.consistency_ = consistency_series(laws)
+        self.results_ = dict(laws.results)
+        self.resolved_ = laws.resolved
         self.norm_law_ = laws.norm_law
         self.optimum_law_ = laws.optimum_law
         self.data_law_ = laws.data_law
-        self.resolved_ = laws.resolved
-        self.results_ = dict(laws.results)
-        self.offset_ = laws.offset
-        self.offset_test_ = pd.Series(
-            {
-                "statistic": laws.offset_test.statistic**2,
-                "df": laws.offset_test.df,
-                "p_value": laws.offset_test.p_value,
-            },
-            name="offset",
-        )
-        self._store_window(curves, laws)
-        self.trajectories_ = table.assign(
-            log_error=np.log(np.exp(table["log_error"]) - laws.offset)
-            if laws.offset
-            else table["log_error"],
-            in_window=laws.inside,
-        )
-        self._master_curve = self._collapse(curves, laws)
-        self.n_features_in_ = table.shape[1]
-
-    def _store_window(self, curves: Curves, laws: FittedLaws) -> None:
-        window = laws.window
-        self.windows_ = pd.DataFrame(
-            {
-                "train_size": curves.train_sizes,
-                "log_norm_low": window.low,
-                "log_norm_high": window.high,
-                "n_points": np.bincount(
-                    curves.size, laws.inside, curves.n_sizes
-                ).astype(int),
-            }
-        )
-        bounds = np.array([window.low, window.high]) - laws.landmarks.x
-        self._window_bounds = bounds
-        if np.isnan(bounds).all():
-            self.window_ = (np.nan, np.nan)
-        else:
-            with np.errstate(over="ignore"):
-                low, high = np.nanmin(bounds[0]), np.nanmax(bounds[1])
-                self.window_ = (float(np.exp(low)), float(np.exp(high)))
+        self.optima_ = optimum_table(table, curves, laws)
+        self.landmark_ = laws.landmarks.kind
+        self.landmarks_ = landmark_table(curves, laws)
+        self.windows_ = window_table(curves, laws)
+        self.window_ = laws.window.range_about(laws.landmarks.x)
         self.window_grid_ = laws.sensitivity
         self.window_sensitivity_ = summarise_sensitivity(
             laws.sensitivity, laws.exponents["gamma1"].estimate
         )
-
-    def _exponent_table(self, laws: FittedLaws) -> pd.DataFrame:
-        alpha = 1 - self.confidence_level
-        rows = {}
-        for name in EXPONENTS:
-            found = laws.exponents[name]
-            rows[name] = (
-                found.estimate,
-                found.std_err,
-                found.df,
-                *found.conf_int(alpha),
-            )
-        columns = ["estimate", "std_err", "df", "ci_low", "ci_high"]
-        return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+        self.offset_ = laws.offset
+        self.offset_test_ = offset_series(laws)
+        self.trajectories_ = annotated_rows(table, laws)
+        self.n_features_in_ = table.shape[1]
+        self._n_test = curves.n_test
+        self._master_curve = self._collapse(curves, laws)
 
     def _collapse(
         self, curves: Curves, laws: FittedLaws

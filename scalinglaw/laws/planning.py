@@ -11,7 +11,8 @@ import pandas as pd
 
 from .._validation import check_integer, check_number, check_option
 from ..datasets.simulate import make_trajectories
-from .estimator import EXPONENTS, ScalingLawEstimator
+from .estimator import ScalingLawEstimator
+from .tables import EXPONENTS
 
 __all__ = ["required_seeds"]
 

@@ -64,6 +64,14 @@ class Window:
         """Which train sizes have a window."""
         return np.isfinite(self.low) | np.isfinite(self.high) | (self.low < self.high)
 
+    def range_about(self, log_norm: np.ndarray) -> tuple[float, float]:
+        """Return the smallest and largest bound, in units of norms, one per size."""
+        low, high = self.low - log_norm, self.high - log_norm
+        if np.isnan([low, high]).all():
+            return np.nan, np.nan
+        with np.errstate(over="ignore"):
+            return float(np.exp(np.nanmin(low))), float(np.exp(np.nanmax(high)))
+
 
 @dataclass(frozen=True)
 class MeanCurves:
