@@ -5,7 +5,8 @@ paper's aggregated files: fit on the smaller train sizes, forecast the rest, and
 compare root mean squared log errors with the last value, a power law of error against
 train size, and one with an offset.
 
-    python benchmarks/forecast.py --replicates 40 --published FOLDER
+    python benchmarks/forecast.py --replicates 200 --published FOLDER
+    python benchmarks/forecast.py --replicates 200 --sizes 10 --hold-out 0.4
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ DESIGNS = {
 }
 
 
-def score(table: pd.DataFrame, hold_out: float = 1 / 3) -> dict[str, float]:
+def score(table: pd.DataFrame, hold_out: float) -> dict[str, float]:
     """Return the root mean squared log error by method, and coverage of intervals."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -41,23 +42,28 @@ def score(table: pd.DataFrame, hold_out: float = 1 / 3) -> dict[str, float]:
     return row
 
 
-def simulated(name: str, seed: int) -> dict[str, float]:
+def simulated(name: str, seed: int, n_sizes: int, hold_out: float) -> dict[str, float]:
     """Score one simulated study."""
     design = {"shape": SHAPES[seed % len(SHAPES)], **DESIGNS[name]}
-    return score(make_trajectories(**design, random_state=seed))
+    sizes = [250 * 2**k for k in range(n_sizes)]
+    table = make_trajectories(**design, train_sizes=sizes, random_state=seed)
+    return score(table, hold_out)
 
 
 def main() -> None:
     """Print one row per design or file: medians over studies."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--replicates", type=int, default=40)
+    parser.add_argument("--sizes", type=int, default=6, help="how many, from 250")
+    parser.add_argument("--hold-out", type=float, default=1 / 3)
     parser.add_argument("--n-jobs", type=int, default=2)
     parser.add_argument("--published", type=Path, help="folder of the paper's files")
     options = parser.parse_args()
     rows, series = {}, []
     for name in DESIGNS:
         drawn = Parallel(n_jobs=options.n_jobs)(
-            delayed(simulated)(name, seed) for seed in range(options.replicates)
+            delayed(simulated)(name, seed, options.sizes, options.hold_out)
+            for seed in range(options.replicates)
         )
         frame = pd.DataFrame(drawn)
         series.append(frame)
@@ -67,7 +73,7 @@ def main() -> None:
         )
     if options.published is not None:
         for path in sorted(options.published.glob("*.npy")):
-            rows[path.stem] = pd.Series(score(read_published(path)))
+            rows[path.stem] = pd.Series(score(read_published(path), options.hold_out))
             series.append(rows[path.stem].to_frame().T)
     table = pd.DataFrame(rows).T
     errors = [column for column in table if not column.endswith("covers")]

@@ -17,6 +17,7 @@ from scalinglaw.exceptions import (
     UnresolvedExponentWarning,
     ZeroNormWarning,
 )
+from scalinglaw.laws.forecast import scatter_growth
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "published"
 NAMES = ["gamma1", "gamma2", "gamma_predicted", "gamma_measured"]
@@ -122,6 +123,39 @@ def test_predictions_extend_a_law_between_the_measured_and_the_predicted_one(law
     assert_allclose(slopes[0], slopes[1])
     assert min(measured, predicted) < slopes[0] < max(measured, predicted)
     assert (high / low)[2] > (high / low)[1]
+
+
+def test_the_growth_of_scatter_is_found_and_little_is_made_of_chance():
+    rng = np.random.default_rng(0)
+    sizes = 250.0 * 2 ** np.arange(6)
+
+    def growth(n_seeds, exponent):
+        size = np.repeat(sizes, n_seeds)
+        return scatter_growth(size, size ** (exponent / 2) * rng.normal(size=len(size)))
+
+    assert growth(500, 0.7) == pytest.approx(0.7, abs=0.1)
+    assert growth(500, -0.7) == 0.0
+    assert growth(1, 0.7) == 0.0
+    # Of equal variances, the sixth above one standard error is taken for growth.
+    by_chance = np.array([growth(5, 0.0) for _ in range(1000)])
+    assert 0.12 < np.mean(by_chance > 0) < 0.20
+    assert by_chance.mean() < 0.05
+
+
+def test_forecasts_widen_where_slopes_differ_from_run_to_run():
+    sizes = 250 * 2 ** np.arange(6)
+    design = {"train_sizes": sizes, "n_seeds": 40, "random_state": 1}
+    even, uneven = (
+        ScalingLawEstimator().fit(make_trajectories(**design, slope_sd=slope_sd))
+        for slope_sd in (0.0, 0.1)
+    )
+    wider = []
+    for law in (even, uneven):
+        _, low, high = law.predict([2000, 128_000], return_interval=True)
+        width = np.log(high / low)
+        wider.append(width[1] / width[0])
+    # 1.27 to 1.65 times in six draws.
+    assert wider[1] > 1.2 * wider[0]
 
 
 def test_a_law_that_is_contradicted_is_not_used_to_forecast():

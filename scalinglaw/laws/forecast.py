@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from .._validation import check_positive
+from .curves import Curves
 from .inference import Estimate, Line, fit_line
-from .landmark import Landmarks
+from .landmark import Landmarks, average_minima
 
-__all__ = ["fit_forecast", "forecast_curve", "forecast_optimum"]
+__all__ = ["fit_forecast", "forecast_curve", "forecast_optimum", "scatter_growth"]
 
 # Below this p-value the product and the measured exponent are not combined.
 _CONTRADICTED = 0.05
@@ -19,8 +21,8 @@ _N_BINS = 80
 
 
 def fit_forecast(
-    log_size: np.ndarray,
-    minima: Landmarks,
+    curves: Curves,
+    optima: Landmarks,
     landmarks: Landmarks,
     usable: np.ndarray,
     predicted: Estimate,
@@ -37,10 +39,12 @@ def fit_forecast(
 
     Parameters
     ----------
-    log_size : array of shape (n_sizes,)
-        Natural logarithms of the train sizes.
-    minima, landmarks : Landmarks
-        Lowest errors, and what gamma2 was fitted to, one per train size.
+    curves : Curves
+        All runs.
+    optima : Landmarks
+        Lowest errors, one per run.
+    landmarks : Landmarks
+        What gamma2 was fitted to, one per train size.
     usable : array of bool of shape (n_sizes,)
         Train sizes that tell where their landmark is.
     predicted, measured, consistency : Estimate
@@ -53,6 +57,7 @@ def fit_forecast(
     """
     if not np.isfinite(measured.estimate):
         return None
+    minima = average_minima(curves, optima)
     reached = usable & ~minima.censored
     y = minima.y
     if reached.sum() < max(2, usable.sum() / 2):
@@ -60,12 +65,15 @@ def fit_forecast(
         # the others are, stand for them.
         shift = np.mean((minima.y - landmarks.y)[reached if reached.any() else usable])
         y, reached = landmarks.y + shift, usable
-    line, _ = fit_line(log_size[reached], y[reached], -1)
+    x, y = np.log(curves.train_sizes)[reached], y[reached]
+    line, _ = fit_line(x, y, -1)
+    runs = usable[curves.size_of_run]
+    size = curves.train_sizes[curves.size_of_run[runs]]
+    line = replace(line, scatter_growth=scatter_growth(size, optima.y[runs]))
     if not consistency.p_value > _CONTRADICTED or not line.std_err > 0:
         return line
     of_difference = consistency.std_err**2
     exponent, std_err = _weighted_mean(predicted, line.estimate, of_difference)
-    x, y = log_size[reached], y[reached]
     residuals = y - y.mean() + exponent * (x - x.mean())
     scatter = float(np.sqrt(np.sum(residuals**2) / line.df))
     return replace(
@@ -76,6 +84,43 @@ def fit_forecast(
         height_std_err=scatter / np.sqrt(len(x)),
         scatter=scatter,
     )
+
+
+def scatter_growth(train_size: np.ndarray, height: np.ndarray) -> float:
+    """Return how fast the variance between seeds grows with the train size.
+
+    Where slopes differ from run to run, so do heights, the more the farther the
+    law goes. A variance from k seeds has a logarithm with an error of its own, known
+    if heights are normal; what the trend shows is shrunk by what it would show by
+    chance (empirical Bayes).
+
+    Parameters
+    ----------
+    train_size, height : array of shape (n_runs,)
+        Train size and log error of each run.
+
+    Returns
+    -------
+    float
+        Of the log variance against the log train size; 0 where seeds do not tell,
+        or it falls, which no forecast should rely on.
+    """
+    sizes, group = np.unique(train_size, return_inverse=True)
+    half_df = (np.bincount(group) - 1) / 2
+    mean = np.bincount(group, height) / np.bincount(group)
+    squares = np.bincount(group, (height - mean[group]) ** 2)
+    known = (half_df > 0) & (squares > 0)
+    if known.sum() < 3:
+        return 0.0
+    half_df, log_squares = half_df[known], np.log(squares[known] / 2)
+    weight = 1 / special.polygamma(1, half_df)
+    x = np.log(sizes[known])
+    x = x - np.average(x, weights=weight)
+    precision = np.sum(weight * x**2)
+    growth = np.sum(weight * x * (log_squares - special.digamma(half_df))) / precision
+    if growth <= 0:
+        return 0.0
+    return float(growth * max(0.0, 1 - 1 / (precision * growth**2)))
 
 
 def _weighted_mean(

@@ -366,7 +366,9 @@ class Line:
     df : float
         Degrees of freedom of both.
     scatter : float
-        Standard deviation of single points around the line.
+        Standard deviation of single points around the line, at `center`.
+    scatter_growth : float
+        How fast the logarithm of their variance grows with ``log_x``.
     """
 
     intercept: float
@@ -377,6 +379,7 @@ class Line:
     height_std_err: float
     df: float
     scatter: float = np.nan
+    scatter_growth: float = 0.0
 
     @property
     def estimate(self) -> Estimate:
@@ -414,10 +417,10 @@ class Line:
             Natural logarithms.
         """
         log_x = np.asarray(log_x, dtype=float)
-        variance = self.height_std_err**2 + (self.std_err * (log_x - self.center)) ** 2
-        variance = variance + extra
+        beyond = log_x - self.center
+        variance = self.height_std_err**2 + (self.std_err * beyond) ** 2 + extra
         if new_point:
-            variance = variance + self.scatter**2
+            variance += self.scatter**2 * np.exp(self.scatter_growth * beyond)
         half = stats.t.ppf(1 - alpha / 2, self.df) * np.sqrt(variance)
         return self.predict(log_x) - half, self.predict(log_x) + half
 

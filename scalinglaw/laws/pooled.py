@@ -158,8 +158,8 @@ def fit_pooled(
         offset=removed.offset if removed else 0.0,
         offset_test=offset_test,
         forecast_law=fit_forecast(
-            np.log(curves.train_sizes),
-            average_minima(curves, optima),
+            curves,
+            optima,
             landmarks,
             usable,
             laws.predicted,
