@@ -31,6 +31,14 @@ DESIGNS = {
     "broad": SCENARIOS["broad"],
     "budget": SCENARIOS["budget"],
 }
+# With ScalingLawEstimator(offset=True).
+OFFSETS = {
+    "no offset": {},
+    "offset 0.02": {"offset": 0.02},
+    "offset 0.02, slopes differ": {"offset": 0.02, "slope_sd": 0.05},
+    "offset 0.02, shocks": {"offset": 0.02, "size_sd": 0.05},
+    "offset 0.02, counted": {"offset": 0.02, "n_test": 10_000},
+}
 SHAPES = ("student", "gumbel", "laplace", "quadratic")
 EXPONENTS = ("gamma1", "gamma2", "gamma_predicted", "gamma_measured")
 # A hand-picked window for the paper's method: the middle of the straight stretch.
@@ -129,20 +137,20 @@ def compare_study(designs: dict[str, dict], replicates: int, n_jobs: int) -> Non
     print(pd.DataFrame(rows).T.round(3).to_string())
 
 
-def coverage_study(replicates: int, n_jobs: int) -> None:
-    """Print bias and coverage of every scenario, by both methods."""
-    for title, settings in (("pooled", {}), ("published", PUBLISHED)):
-        table = study(DESIGNS, settings, replicates, n_jobs)
-        covers = [f"{name} covers" for name in EXPONENTS]
-        table["difference covers"] = 1 - table.get("rejects", np.nan)
-        print(f"\n== {title}: bias (median) and coverage, {replicates} replicates")
-        columns = ["gamma1 ratio", "gamma2 ratio", *covers, "difference covers"]
-        columns += ["resolved", "censored", "refused"]
-        short = {
-            name: name.replace(" covers", "").replace(" ratio", " bias")
-            for name in columns
-        }
-        print(table.reindex(columns=columns).rename(columns=short).round(3).to_string())
+def coverage_study(
+    title: str, designs: dict[str, dict], settings: dict, replicates: int, n_jobs: int
+) -> None:
+    """Print bias and coverage of every scenario."""
+    table = study(designs, settings, replicates, n_jobs)
+    covers = [f"{name} covers" for name in EXPONENTS]
+    table["difference covers"] = 1 - table.get("rejects", np.nan)
+    print(f"\n== {title}: bias (median) and coverage, {replicates} replicates")
+    columns = ["gamma1 ratio", "gamma2 ratio", *covers, "difference covers"]
+    columns += ["resolved", "censored", "refused"]
+    short = {
+        name: name.replace(" covers", "").replace(" ratio", " bias") for name in columns
+    }
+    print(table.reindex(columns=columns).rename(columns=short).round(3).to_string())
 
 
 def power_study(designs: dict[str, dict], replicates: int, n_jobs: int) -> None:
@@ -157,7 +165,7 @@ def power_study(designs: dict[str, dict], replicates: int, n_jobs: int) -> None:
     print(power[["rejects", "resolved"]].round(3).to_string())
 
 
-PARTS = {"coverage", "comparison", "power"}
+PARTS = {"coverage", "offset", "comparison", "power"}
 
 
 def main() -> None:
@@ -174,7 +182,10 @@ def main() -> None:
     n, n_jobs = options.replicates, options.n_jobs
     clean = {name: DESIGNS[name] for name in list(DESIGNS)[:6]}
     if "coverage" in parts:
-        coverage_study(n, n_jobs)
+        coverage_study("pooled", DESIGNS, {}, n, n_jobs)
+        coverage_study("published", DESIGNS, PUBLISHED, n, n_jobs)
+    if "offset" in parts:
+        coverage_study("offset=True", OFFSETS, {"offset": True}, n, n_jobs)
     if "comparison" in parts:
         compare_study(clean, n // 2, n_jobs)
     if "power" in parts:

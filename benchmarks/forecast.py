@@ -27,14 +27,18 @@ DESIGNS = {
     "few test examples": {"n_test": 1000},
     "one seed": {"n_seeds": 1},
     "offset 0.02": {"offset": 0.02},
+    "offset 0.02, fitted": {"offset": 0.02},
 }
 
 
-def score(table: pd.DataFrame, hold_out: float) -> dict[str, float]:
+def score(
+    table: pd.DataFrame, hold_out: float, offset: bool = False
+) -> dict[str, float]:
     """Return the root mean squared log error by method, and coverage of intervals."""
+    law = ScalingLawEstimator(offset=offset)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = backtest(ScalingLawEstimator(), table, hold_out=hold_out)
+        found = backtest(law, table, hold_out=hold_out)
     row = found["log_error"].pow(2).groupby(found["method"]).mean().pow(0.5).to_dict()
     inside = found["observed"].between(found["ci_low"], found["ci_high"])
     for method in ("law", "power"):
@@ -47,7 +51,7 @@ def simulated(name: str, seed: int, n_sizes: int, hold_out: float) -> dict[str, 
     design = {"shape": SHAPES[seed % len(SHAPES)], **DESIGNS[name]}
     sizes = [250 * 2**k for k in range(n_sizes)]
     table = make_trajectories(**design, train_sizes=sizes, random_state=seed)
-    return score(table, hold_out)
+    return score(table, hold_out, offset="fitted" in name)
 
 
 def main() -> None:

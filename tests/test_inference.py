@@ -9,7 +9,11 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from scalinglaw.datasets import make_trajectories
-from scalinglaw.laws.counting_noise import Influence, unexplained_variance
+from scalinglaw.laws.counting_noise import (
+    CountingNoise,
+    Influence,
+    unexplained_variance,
+)
 from scalinglaw.laws.crossover import fit_crossover
 from scalinglaw.laws.curves import (
     as_curves,
@@ -186,11 +190,12 @@ def test_covariance_of_a_shared_test_set_is_that_of_its_formula():
     error = rng.uniform(0.05, 0.9, 40)
     weights = rng.standard_normal((3, 40))
     single = (1 / np.maximum.outer(error, error) - 1) / 1000
-    found = Influence(weights, np.log(error)).covariance(1000)
+    found = CountingNoise(1000).covariance(Influence(weights, np.log(error)))
     assert_allclose(found, weights @ single @ weights.T, rtol=1e-10)
 
 
-def test_variance_of_a_shared_test_set_is_what_simulation_finds():
+@pytest.mark.parametrize("offset", [0.0, 0.05])
+def test_variance_of_a_shared_test_set_is_what_simulation_finds(offset):
     rng = np.random.default_rng(4)
     error = np.array([0.6, 0.3, 0.15, 0.08])
     weights = np.array([[0.6, 0.1, -0.2, -0.5]])
@@ -198,8 +203,10 @@ def test_variance_of_a_shared_test_set_is_what_simulation_finds():
     drawn = []
     for _ in range(2000):
         difficulty = np.sort(rng.random(n_test))
-        drawn.append(weights @ np.log(np.searchsorted(difficulty, error) / n_test))
-    predicted = Influence(weights, np.log(error)).covariance(n_test)
+        counted = np.searchsorted(difficulty, error) / n_test
+        drawn.append(weights @ np.log(counted - offset))
+    noise = CountingNoise(n_test, offset)
+    predicted = noise.covariance(Influence(weights, np.log(error - offset)))
     assert_allclose(np.var(drawn), predicted[0, 0], rtol=0.1)
 
 
@@ -209,9 +216,9 @@ def test_influences_add_and_combine_as_the_numbers_do():
     heights = Influence.of_heights(y)
     matrix = rng.standard_normal((2, 6))
     combined = matrix @ (heights + 0.5 * heights)
-    plain = heights.covariance(500)
-    expected = 1.5**2 * matrix @ plain @ matrix.T
-    assert_allclose(combined.covariance(500), expected, rtol=1e-10)
+    noise = CountingNoise(500, offset=0.01)
+    expected = 1.5**2 * matrix @ noise.covariance(heights) @ matrix.T
+    assert_allclose(noise.covariance(combined), expected, rtol=1e-10)
 
 
 def test_known_noise_that_is_all_there_is_leaves_nothing_unexplained():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Influence", "unexplained_variance"]
+__all__ = ["CountingNoise", "Influence", "unexplained_variance"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,24 @@ class Influence:
     # numpy would take the object for a scalar and multiply element by element.
     __array_ufunc__ = None
 
-    def covariance(self, n_test: int) -> np.ndarray:
-        r"""Return the covariance that one shared test set gives the numbers.
+
+@dataclass(frozen=True)
+class CountingNoise:
+    """Noise that errors counted on one test set share.
+
+    Parameters
+    ----------
+    n_test : int
+        Number of test examples.
+    offset : float, default=0
+        What was taken off the errors, a fraction, before their logarithms.
+    """
+
+    n_test: int
+    offset: float = 0.0
+
+    def covariance(self, influence: Influence) -> np.ndarray:
+        r"""Return the covariance of a few numbers.
 
         If all errors :math:`\epsilon_i` are counted on the same examples, and an
         example that is wrong at one error is wrong at every larger one, then
@@ -62,8 +78,8 @@ class Influence:
 
         Parameters
         ----------
-        n_test : int
-            Number of test examples.
+        influence : Influence
+            Of k numbers.
 
         Returns
         -------
@@ -71,13 +87,17 @@ class Influence:
             An upper bound for weights that sum to zero when errors are less
             dependent than that.
         """
-        order = np.argsort(self.log_error, kind="stable")
-        inverse = np.exp(-np.minimum(self.log_error[order], 0.0)) - 1.0
+        with np.errstate(divide="ignore"):
+            log_error = np.logaddexp(influence.log_error, np.log(self.offset))
+        # What is left of a small error is small, and its logarithm moves by more.
+        weights = influence.weights * np.exp(log_error - influence.log_error)
+        order = np.argsort(log_error, kind="stable")
+        inverse = np.exp(-np.minimum(log_error[order], 0.0)) - 1.0
         # The common noise of all errors up to the i-th is that of steps between
         # neighbours, independent of one another.
-        reached = np.cumsum(self.weights[:, order], axis=1)
+        reached = np.cumsum(weights[:, order], axis=1)
         step = inverse - np.append(inverse[1:], 0.0)
-        return (reached * step) @ reached.T / n_test
+        return (reached * step) @ reached.T / self.n_test
 
 
 def unexplained_variance(x: np.ndarray, y: np.ndarray, known: np.ndarray) -> float:

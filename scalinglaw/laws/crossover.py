@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import optimize
 
-from .counting_noise import Influence
+from .counting_noise import CountingNoise, Influence
 from .curves import Curves, demean, thin
 from .hinges import HINGES, Hinge
 from .inference import Estimate, fit_line, influence
@@ -247,7 +247,7 @@ def fit_crossover(
         design,
         residuals,
         HINGES[best],
-        n_test=curves.n_test,
+        noise=curves.counting_noise,
         extra=(0.5 * (max(slopes) - min(slopes))) ** 2,
     )
     begin, begin_width, width, knees = problem.split(theta)
@@ -322,7 +322,7 @@ def _linearised(
     residuals: np.ndarray,
     hinge: Hinge,
     *,
-    n_test: int | None,
+    noise: CountingNoise | None,
     extra: float,
 ) -> tuple[Slope, Influence]:
     """Return gamma1 with its error, and what moves the knees."""
@@ -350,7 +350,7 @@ def _linearised(
         problem.run,
         problem.size,
         n_sizes=problem.n_sizes,
-        n_test=n_test,
+        noise=noise,
         extra=extra,
     )
     # A knee is its column's own coefficient less what the shared parameters take.

@@ -12,6 +12,7 @@ import pandas as pd
 from .._validation import check_columns, plural
 from ..exceptions import TrajectoryWarning, ZeroNormWarning
 from ..trajectories import as_trajectories, check_trajectories, sort_trajectories
+from .counting_noise import CountingNoise
 
 __all__ = [
     "Curves",
@@ -46,6 +47,8 @@ class Curves:
         In increasing order.
     n_test : int or None
         Test examples, if all runs have the same number.
+    offset : float, default=0
+        What was taken off the errors, a fraction, before their logarithms.
     """
 
     x: np.ndarray
@@ -54,6 +57,19 @@ class Curves:
     size_of_run: np.ndarray
     train_sizes: np.ndarray
     n_test: int | None = None
+    offset: float = 0.0
+
+    @property
+    def counting_noise(self) -> CountingNoise | None:
+        """What the errors owe to one test set, if they share one."""
+        return None if self.n_test is None else CountingNoise(self.n_test, self.offset)
+
+    def less(self, offset: float) -> Curves:
+        """Return the curves with more taken off the errors, a fraction."""
+        if offset == 0:
+            return self
+        left = np.log(np.exp(self.y) - offset)
+        return replace(self, y=left, offset=self.offset + offset)
 
     @property
     def size(self) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -230,16 +229,10 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
             Only with `return_interval`.
         """
         check_is_fitted(self)
-        log_error, low, high = forecast_optimum(
-            train_size,
-            self._laws.forecast_law,
-            1 - self.confidence_level,
-            self._n_test,
+        error, low, high = forecast_optimum(
+            train_size, self._laws, 1 - self.confidence_level, self._n_test
         )
-        error = self.offset_ + np.exp(log_error)
-        if not return_interval:
-            return error
-        return error, self.offset_ + np.exp(low), self.offset_ + np.exp(high)
+        return (error, low, high) if return_interval else error
 
     def predict_curve(self, train_size: float, log_norm: Any) -> np.ndarray:
         r"""Forecast the error along a whole run from the collapsed master curve.
@@ -440,8 +433,7 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
         if self.method == "published":
             size = curves.size
             return curves.x - laws.landmarks.x[size], curves.y - laws.landmarks.y[size]
-        shifted = curves if not laws.offset else _less_offset(curves, laws.offset)
-        means = average_over_seeds(shifted)
+        means = average_over_seeds(curves.less(laws.offset))
         x = means.x - laws.landmarks.x[:, None]
         y = means.y - laws.landmarks.y[:, None]
         return x.ravel(), y.ravel()
@@ -452,7 +444,3 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
             return average_minima(curves, raw_minima(curves)).y
         means = average_over_seeds(curves)
         return average_minima(curves, smoothed_minima(curves, means)).y
-
-
-def _less_offset(curves: Curves, offset: float) -> Curves:
-    return replace(curves, y=np.log(np.exp(curves.y) - offset))

@@ -54,9 +54,12 @@ class FittedLaws:
     offset : float
         Error taken off before logarithms; 0 without an offset.
     offset_test : Estimate
-        Weight of the offset's regressor in the window, over its error.
+        The offset, or where none is taken off, what would be the weight of its
+        regressor in the window.
     forecast_law : Line or None
         Log error at the minimum against log train size: what forecasts extend.
+    forecast_move : tuple of float
+        Derivatives of its intercept and exponent by the offset.
     """
 
     exponents: Mapping[str, Estimate]
@@ -78,3 +81,4 @@ class FittedLaws:
     offset: float = 0.0
     offset_test: Estimate = field(default_factory=Estimate.missing)
     forecast_law: Line | None = None
+    forecast_move: tuple[float, float] = (0.0, 0.0)

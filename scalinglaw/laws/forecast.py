@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy import special
+from scipy import special, stats
 
 from .._validation import check_positive
 from .curves import Curves
-from .inference import Estimate, Line, fit_line
+from .fitted import FittedLaws
+from .inference import Estimate, Line, fit_line, satterthwaite
 from .landmark import Landmarks, average_minima
 
 __all__ = ["fit_forecast", "forecast_curve", "forecast_optimum", "scatter_growth"]
@@ -139,16 +140,16 @@ def _weighted_mean(
 
 
 def forecast_optimum(
-    train_size: Any, law: Line | None, alpha: float, n_test: int | None = None
+    train_size: Any, laws: FittedLaws, alpha: float, n_test: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Extend the law of the lowest error to other train sizes.
+    r"""Extend the law of the lowest error to other train sizes.
 
     Parameters
     ----------
     train_size : array-like of shape (n,)
         Train sizes.
-    law : Line or None
-        From :func:`fit_forecast`.
+    laws : FittedLaws
+        With a law from :func:`fit_forecast`, perhaps of errors less an offset.
     alpha : float
         Significance level of the prediction interval.
     n_test : int, optional
@@ -157,8 +158,10 @@ def forecast_optimum(
 
     Returns
     -------
-    log_error, low, high : array of shape (n,)
-        Natural logarithms.
+    error, low, high : array of shape (n,)
+        Fractions. The interval is symmetric in the logarithm of the error
+        :math:`q + e^h`, of variance :math:`(e^h/\epsilon)^2 v_h + (1 + e^h
+        dh/dq)^2 v_q/\epsilon^2`, plus that of counting.
 
     Raises
     ------
@@ -166,18 +169,28 @@ def forecast_optimum(
         If there is no law, or a train size is not positive.
     """
     log_size = np.log(check_positive(np.atleast_1d(train_size), "train_size"))
+    law, offset = laws.forecast_law, laws.offset_test
     if law is None:
         raise ValueError(
             "there is no data law to forecast from: gamma_measured has no number, "
             "because training stopped before the optimum in too many train sizes."
         )
-    log_error = law.predict(log_size)
-    extra = np.zeros_like(log_error)
+    left = np.exp(law.predict(log_size))
+    error = laws.offset + left
+    variances = [(left / error) ** 2 * law.variance(log_size, new_point=True)]
+    dfs = [law.df]
     if n_test is not None:
-        seen = np.exp(-law.predict(np.array(law.center)))
-        extra = np.maximum(np.exp(-log_error) - seen, 0.0) / n_test
-    low, high = law.conf_band(log_size, alpha, new_point=True, extra=extra)
-    return log_error, low, high
+        seen = laws.offset + np.exp(law.predict(np.array(law.center)))
+        variances.append(np.maximum(1 / error - 1 / seen, 0.0) / n_test)
+        dfs.append(np.inf)
+    of_intercept, of_exponent = laws.forecast_move
+    if of_intercept or of_exponent:
+        of_height = of_intercept + law.sign * of_exponent * log_size
+        variances.append(((1 + left * of_height) / error * offset.std_err) ** 2)
+        dfs.append(offset.df)
+    df = [satterthwaite(parts, np.array(dfs)) for parts in np.transpose(variances)]
+    half = stats.t.ppf(1 - alpha / 2, df) * np.sqrt(np.sum(variances, axis=0))
+    return error, error * np.exp(-half), error * np.exp(half)
 
 
 def forecast_curve(

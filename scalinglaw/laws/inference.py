@@ -80,14 +80,15 @@ class Estimate:
         """Return half the width of :meth:`conf_int`."""
         return float(stats.t.ppf(1 - alpha / 2, self.df) * self.std_err)
 
-    def widened(self, variance: float) -> Estimate:
+    def widened(self, variance: float, df: float = np.inf) -> Estimate:
         """Return the estimate with `variance` added to that of its error.
 
         Parameters
         ----------
         variance : float
-            Of a further error whose size is known, as its degrees of freedom
-            are taken to be infinite.
+            Of a further, independent error.
+        df : float, default=infinity
+            Its degrees of freedom; infinite if its size is known.
 
         Returns
         -------
@@ -95,7 +96,7 @@ class Estimate:
             With Satterthwaite's degrees of freedom.
         """
         variances = np.array([self.std_err**2, variance])
-        df = satterthwaite(variances, np.array([self.df, np.inf]))
+        df = satterthwaite(variances, np.array([self.df, df]))
         return Estimate(self.estimate, float(np.sqrt(variances.sum())), df)
 
     def scaled(self, factor: float) -> Estimate:
@@ -390,13 +391,28 @@ class Line:
         """Return the natural logarithm of y at `log_x`."""
         return self.intercept + self.sign * self.exponent * np.asarray(log_x, float)
 
+    def variance(self, log_x: np.ndarray, *, new_point: bool = False) -> np.ndarray:
+        """Return the variance of the line's height, or of a new point's near it.
+
+        Parameters
+        ----------
+        log_x : array of shape (n,)
+            Where, natural logarithm.
+        new_point : bool, default=False
+            Add the scatter of single points.
+
+        Returns
+        -------
+        array of shape (n,)
+        """
+        beyond = np.asarray(log_x, dtype=float) - self.center
+        variance = self.height_std_err**2 + (self.std_err * beyond) ** 2
+        if new_point:
+            variance += self.scatter**2 * np.exp(self.scatter_growth * beyond)
+        return variance
+
     def conf_band(
-        self,
-        log_x: np.ndarray,
-        alpha: float = 0.05,
-        *,
-        new_point: bool = False,
-        extra: np.ndarray | float = 0.0,
+        self, log_x: np.ndarray, alpha: float = 0.05, *, new_point: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the pointwise interval of the line, or of a new point near it.
 
@@ -408,20 +424,14 @@ class Line:
             Significance level.
         new_point : bool, default=False
             Add the scatter of single points.
-        extra : float or array of shape (n,), default=0
-            Further variance, known beforehand.
 
         Returns
         -------
         low, high : array of shape (n,)
             Natural logarithms.
         """
-        log_x = np.asarray(log_x, dtype=float)
-        beyond = log_x - self.center
-        variance = self.height_std_err**2 + (self.std_err * beyond) ** 2 + extra
-        if new_point:
-            variance += self.scatter**2 * np.exp(self.scatter_growth * beyond)
-        half = stats.t.ppf(1 - alpha / 2, self.df) * np.sqrt(variance)
+        quantile = stats.t.ppf(1 - alpha / 2, self.df)
+        half = quantile * np.sqrt(self.variance(log_x, new_point=new_point))
         return self.predict(log_x) - half, self.predict(log_x) + half
 
 

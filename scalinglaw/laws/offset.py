@@ -2,16 +2,15 @@ r"""An error :math:`q_1` that no norm removes: is there one, and how large."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 from scipy import optimize
 
+from .counting_noise import CountingNoise, Influence
 from .curves import Curves, demean
-from .inference import Estimate, clustered_wider
+from .inference import Estimate, cluster_robust, clustered_wider, influence
 from .window import automatic_window, average_over_seeds, rows_inside
 
-__all__ = ["Removed", "offset_evidence", "remove_offset", "seems_offset"]
+__all__ = ["fit_offset", "offset_evidence", "seems_offset"]
 
 # The offset stays below the lowest error, or logarithms of what is left run away.
 _LARGEST_SHARE = 0.95
@@ -24,31 +23,12 @@ _LARGE_F = 8.0
 _SMALL_SHARE = 1e-3
 
 
-@dataclass(frozen=True)
-class Removed:
-    """Curves less their offset.
+def fit_offset(curves: Curves) -> Estimate:
+    """Fit error = k norm^-gamma1 + q1 in the automatic window.
 
-    Parameters
-    ----------
-    curves : Curves
-        With y the logarithm of error less offset.
-    offset : float
-        What was taken off, a fraction.
-    column : array of shape (n,)
-        Derivative of y with respect to the offset: fitted beside the slope, it
-        carries the offset's uncertainty into that of gamma1.
-    test : Estimate
-        The offset over its error.
-    """
-
-    curves: Curves
-    offset: float
-    column: np.ndarray
-    test: Estimate
-
-
-def remove_offset(curves: Curves) -> Removed:
-    """Fit error = k norm^-gamma1 + q1 in the automatic window, and take q1 off.
+    Each run has a k and a gamma1 of its own, so that the bend of its curve alone tells
+    the offset. With one gamma1 for all, steeper runs, which come nearer to the offset,
+    would draw it down where slopes differ.
 
     Parameters
     ----------
@@ -57,8 +37,10 @@ def remove_offset(curves: Curves) -> Removed:
 
     Returns
     -------
-    Removed
-        With an offset of zero where a positive one fits no better.
+    Estimate
+        The offset, a fraction; zero where a positive one fits no better. Clustered by
+        run: what the runs of a train size share went with their heights and slopes,
+        and what all runs share on one test set is added.
     """
     error = np.exp(curves.y)
     largest = _LARGEST_SHARE * float(error.min())
@@ -66,7 +48,7 @@ def remove_offset(curves: Curves) -> Removed:
     for _ in range(_N_ROUNDS):
         # An offset bends the curves, and so shortens the window it is seen in:
         # each round looks again.
-        current = replace(curves, y=np.log(error - offset))
+        current = curves.less(offset)
         window = automatic_window(current, average_over_seeds(current))
         if window is not None:
             inside = rows_inside(current, window)
@@ -78,16 +60,21 @@ def remove_offset(curves: Curves) -> Removed:
             options={"xatol": 1e-9},
         )
         offset = float(found.x) if found.x > 1e-6 * largest else 0.0
-    removed = replace(curves, y=np.log(error - offset))
-    column = -1.0 / (error - offset)
-    run, size = curves.run[inside], curves.size[inside]
-    design = demean(np.column_stack([column[inside], -curves.x[inside]]), run)
-    target = demean(removed.y[inside], run)
-    coefficients = np.linalg.lstsq(design, target, rcond=None)[0]
-    step, _ = clustered_wider(
-        float(coefficients[0]), design, target - design @ coefficients, run, size
-    )
-    return Removed(removed, offset, column, Estimate(offset, step.std_err, step.df))
+    left = error[inside] - offset
+    x, run = curves.x[inside], np.unique(curves.run[inside], return_inverse=True)[1]
+    # Derivative of log(left) by the offset.
+    design = _bend(-1.0 / left, x, run)[:, None]
+    target = _bend(np.log(left), x, run)
+    (step,), *_ = np.linalg.lstsq(design, target, rcond=None)
+    if run.max() == 0 or not design.any():
+        return Estimate(offset, np.nan, np.nan)
+    covariance, df = cluster_robust(design, target - design @ [step], run)
+    estimate = Estimate(offset, float(np.sqrt(covariance[0, 0])), float(df[0]))
+    if curves.n_test is None:
+        return estimate
+    moved = Influence(influence(design), np.log(left))
+    noise = CountingNoise(curves.n_test, offset)
+    return estimate.widened(float(noise.covariance(moved)[0, 0]))
 
 
 def offset_evidence(curves: Curves, inside: np.ndarray, gamma1: Estimate) -> Estimate:
@@ -143,16 +130,26 @@ def seems_offset(evidence: Estimate) -> bool:
 def _misfit(
     offset: float, curves: Curves, error: np.ndarray, inside: np.ndarray
 ) -> float:
-    """Weighted squares of a straight line through log(error - offset)."""
+    """Weighted squares of what straight lines leave of log(error - offset)."""
     left = error[inside] - offset
     # An error of log(error) is magnified by error / left in log(left).
-    weight = left / error[inside]
+    weight = (left / error[inside]) ** 2
     run = np.unique(curves.run[inside], return_inverse=True)[1]
-    total = np.bincount(run, weight**2)
+    rest = _bend(np.log(left), curves.x[inside], run, weight)
+    return float(np.sum(weight * rest**2))
 
-    def centred(values: np.ndarray) -> np.ndarray:
-        return weight * (values - (np.bincount(run, weight**2 * values) / total)[run])
 
-    x, y = centred(curves.x[inside]), centred(np.log(left))
-    slope = (x @ y) / (x @ x)
-    return float(np.sum((y - slope * x) ** 2))
+def _bend(
+    values: np.ndarray, x: np.ndarray, run: np.ndarray, weight: np.ndarray | None = None
+) -> np.ndarray:
+    """Return what a straight line of each run leaves, by weighted least squares."""
+    if weight is None:
+        weight = np.ones_like(x)
+
+    def centred(v: np.ndarray) -> np.ndarray:
+        return v - (np.bincount(run, weight * v) / np.bincount(run, weight))[run]
+
+    x, values = centred(x), centred(values)
+    square = np.bincount(run, weight * x**2)
+    slope = np.bincount(run, weight * x * values) / np.where(square > 0, square, 1.0)
+    return values - slope[run] * x

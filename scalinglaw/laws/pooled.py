@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from .landmark import (
     known_optima,
     smoothed_minima,
 )
-from .offset import offset_evidence, remove_offset, seems_offset
+from .less_offset import fit_less_offset
+from .offset import offset_evidence, seems_offset
 from .remarks import (
     remark_on_offset,
     remark_on_optima,
@@ -90,9 +92,32 @@ def fit_pooled(
     CensoredOptimumWarning
         If the lowest error is at the last checkpoint.
     """
-    removed = remove_offset(curves) if offset else None
-    if removed is not None:
-        curves = removed.curves
+    fit = partial(
+        _fit,
+        window=window,
+        landmark=landmark,
+        known=known,
+        learned=learned,
+        use_crossover=use_crossover,
+    )
+    if offset:
+        return fit_less_offset(curves, fit)
+    laws = fit(curves)
+    evidence = offset_evidence(curves, laws.inside, laws.exponents["gamma1"])
+    remarks = (remark_on_offset(evidence),) if seems_offset(evidence) else ()
+    return replace(laws, offset_test=evidence, remarks=laws.remarks + remarks)
+
+
+def _fit(
+    curves: Curves,
+    *,
+    window: Any,
+    landmark: str,
+    known: np.ndarray | None,
+    learned: Window | None,
+    use_crossover: bool | None,
+) -> FittedLaws:
+    """Fit all laws, and leave offsets to others."""
     beginning = find_beginning(curves)
     means, crossover = beginning.means, beginning.crossover
     optima = smoothed_minima(curves, means)
@@ -103,11 +128,10 @@ def fit_pooled(
     inside = np.zeros(len(curves.x), bool)
     if found is not None:
         inside = rows_inside(curves, found)
-    line = _slope_in_window(curves, inside, removed.column if removed else None)
+    line = _slope_in_window(curves, inside)
     trusted = _trusted(crossover, line.estimate)
     if use_crossover is None:
-        # The crossover fit knows nothing of the offset's uncertainty.
-        use_crossover = trusted and isinstance(window, str) and not offset
+        use_crossover = trusted and isinstance(window, str)
     if use_crossover and crossover is not None:
         slope, how = crossover.slope, f"crossover fit ({crossover.hinge} hinge)"
     else:
@@ -117,17 +141,15 @@ def fit_pooled(
         remarks += (remark_on_slope(crossover, found),)
     if np.isfinite(beginning.start):
         remarks += (remark_on_transient(beginning.start),)
-    if removed is not None:
-        offset_test = removed.test
-    else:
-        offset_test = offset_evidence(curves, inside, gamma1)
-        if seems_offset(offset_test):
-            remarks += (remark_on_offset(offset_test),)
 
     usable = _usable(curves, landmarks)
     warn_of_support(landmarks, usable)
     laws = fit_size_laws(
-        np.log(curves.train_sizes), landmarks, usable, slope, n_test=curves.n_test
+        np.log(curves.train_sizes),
+        landmarks,
+        usable,
+        slope,
+        noise=curves.counting_noise,
     )
     if not resolved:
         # With an effective slope, true laws would be rejected 9 times in 10.
@@ -155,8 +177,6 @@ def fit_pooled(
         crossover=crossover if use_crossover else None,
         results=({} if line.results is None else {"norm_law": line.results})
         | dict(laws.results),
-        offset=removed.offset if removed else 0.0,
-        offset_test=offset_test,
         forecast_law=fit_forecast(
             curves,
             optima,
@@ -169,16 +189,12 @@ def fit_pooled(
     )
 
 
-def _slope_in_window(
-    curves: Curves, inside: np.ndarray, extra: np.ndarray | None
-) -> Slope:
+def _slope_in_window(curves: Curves, inside: np.ndarray) -> Slope:
     """Fit a straight line in the window, with a height of its own for each run."""
     run, size = curves.run[inside], curves.size[inside]
     if len(np.unique(run)) < 1 or inside.sum() < 3:
         return Slope.missing(curves.n_sizes)
-    columns = [-curves.x[inside]] + ([extra[inside]] if extra is not None else [])
-    # With heights absorbed, what is left of a column may be all but zero.
-    design = demean(np.column_stack(columns), run)
+    design = demean(-curves.x[inside][:, None], run)
     target = demean(curves.y[inside], run)
     groups = size if len(np.unique(size)) > 1 else run
     if len(np.unique(groups)) > 1:
@@ -195,7 +211,7 @@ def _slope_in_window(
         run,
         size,
         n_sizes=curves.n_sizes,
-        n_test=curves.n_test,
+        noise=curves.counting_noise,
     )
     return replace(slope, results=results)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .counting_noise import Influence, unexplained_variance
+from .counting_noise import CountingNoise, Influence, unexplained_variance
 from .inference import Estimate, Line, cluster_scores, fit_line, satterthwaite
 from .landmark import Landmarks
 from .slope import Slope
@@ -67,7 +67,7 @@ def fit_size_laws(
     usable: np.ndarray,
     slope: Slope,
     *,
-    n_test: int | None,
+    noise: CountingNoise | None,
 ) -> SizeLaws:
     """Fit the laws of the train size to landmarks, on the same train sizes.
 
@@ -81,8 +81,8 @@ def fit_size_laws(
         Which tell where the landmark is.
     slope : Slope
         gamma1.
-    n_test : int or None
-        Test examples, if all runs share them.
+    noise : CountingNoise or None
+        Of the test set, if all runs share one.
 
     Returns
     -------
@@ -98,11 +98,11 @@ def fit_size_laws(
     x = Heights(log_size, landmarks.x, moved_x).taken(usable)
     y = Heights(log_size, landmarks.y, moved_y).taken(usable)
     if n_usable < MIN_SIZES or not np.isfinite(gamma1):
-        n_test = None
-    gamma2, optimum_law, optimum_results = fit_growth(x, 1, n_test)
-    measured, data_law, data_results = fit_growth(y, -1, n_test)
+        noise = None
+    gamma2, optimum_law, optimum_results = fit_growth(x, 1, noise)
+    measured, data_law, data_results = fit_growth(y, -1, noise)
     # Both contain gamma1, and change by gamma2 where it changes by one.
-    with_slope = gamma2.estimate, slope, usable, n_test
+    with_slope = gamma2.estimate, slope, usable, noise
     predicted, _ = growth_with_slope(gamma1 * x, *with_slope)
     difference, z_results = growth_with_slope(y + gamma1 * x, *with_slope)
     laws = SizeLaws(
@@ -187,7 +187,7 @@ class Heights:
 
 
 def fit_growth(
-    heights: Heights, sign: int, n_test: int | None
+    heights: Heights, sign: int, noise: CountingNoise | None
 ) -> tuple[Estimate, Line, object]:
     r"""Fit a straight line against log P, with the error of its slope.
 
@@ -197,8 +197,8 @@ def fit_growth(
         At least three.
     sign : {-1, 1}
         -1 if the exponent is positive for decay.
-    n_test : int or None
-        Test examples, if all runs share them. Their noise is largest where errors are
+    noise : CountingNoise or None
+        Of the test set, if all runs share one. Their noise is largest where errors are
         fewest, at the far end of the line, and a handful of residuals cannot tell.
 
     Returns
@@ -212,7 +212,7 @@ def fit_growth(
         Of the regression.
     """
     line, results = fit_line(heights.log_size, heights.value, sign)
-    rest, counted = _variances(heights, line, n_test)
+    rest, counted = _variances(heights, line, noise)
     df = satterthwaite(np.array([rest, counted]), np.array([line.df, np.inf]))
     std_err = float(np.sqrt(rest + counted))
     line = replace(line, std_err=std_err, df=df)
@@ -224,7 +224,7 @@ def growth_with_slope(
     factor: float,
     slope: Slope,
     used: np.ndarray,
-    n_test: int | None,
+    noise: CountingNoise | None,
 ) -> tuple[Estimate, object]:
     r"""Return a slope against log P whose numbers contain gamma1.
 
@@ -244,8 +244,8 @@ def growth_with_slope(
         gamma1.
     used : array of bool of shape (n_sizes,)
         Which train sizes `heights` has.
-    n_test : int or None
-        Test examples, if all runs share them.
+    noise : CountingNoise or None
+        Of the test set, if all runs share one.
 
     Returns
     -------
@@ -256,7 +256,7 @@ def growth_with_slope(
         Of the regression, which takes gamma1 for known.
     """
     line, results = fit_line(heights.log_size, heights.value, 1)
-    rest, _ = _variances(heights, line, n_test)
+    rest, _ = _variances(heights, line, noise)
     n = len(heights.value)
     design = np.column_stack([heights.log_size - line.center, np.ones(n)])
     residuals = heights.value - line.predict(heights.log_size)
@@ -270,18 +270,20 @@ def growth_with_slope(
     # No more than the line's, since both parts may vary together.
     parts = np.array([scores @ scores, ours @ ours])
     df = min(line.df, satterthwaite(parts, np.array([line.df, slope.scores_df])))
-    if n_test is not None:
+    if noise is not None:
         moved = heights.weights @ heights.influence + factor * slope.influence
-        known += float(moved.covariance(n_test)[0, 0])
+        known += float(noise.covariance(moved)[0, 0])
     df = satterthwaite(np.array([varied, known]), np.array([df, np.inf]))
     return Estimate(line.exponent, float(np.sqrt(varied + known)), df), results
 
 
-def _variances(heights: Heights, line: Line, n_test: int | None) -> tuple[float, float]:
+def _variances(
+    heights: Heights, line: Line, noise: CountingNoise | None
+) -> tuple[float, float]:
     """Return the variance of a slope that residuals show, and the known part."""
-    if n_test is None:
+    if noise is None:
         return line.std_err**2, 0.0
-    known = heights.influence.covariance(n_test)
+    known = noise.covariance(heights.influence)
     total = float(np.sum((heights.log_size - heights.log_size.mean()) ** 2))
     rest = unexplained_variance(heights.log_size, heights.value, known)
     return rest / total, float(heights.weights @ known @ heights.weights)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .counting_noise import Influence
+from .counting_noise import CountingNoise, Influence
 from .inference import Estimate, cluster_scores, clustered_wider, influence
 
 __all__ = ["Slope", "slope_with_errors"]
@@ -69,7 +69,7 @@ def slope_with_errors(
     size: np.ndarray,
     *,
     n_sizes: int,
-    n_test: int | None,
+    noise: CountingNoise | None,
     extra: float = 0.0,
 ) -> Slope:
     """Return the first coefficient of a regression with all parts of its error.
@@ -86,8 +86,8 @@ def slope_with_errors(
         Run and train size of each row; numbers may be missing.
     n_sizes : int
         Number of train sizes.
-    n_test : int or None
-        Test examples, if all runs share them.
+    noise : CountingNoise or None
+        Of the test set, if all runs share one.
     extra : float, default=0
         Variance of a further error.
 
@@ -99,8 +99,8 @@ def slope_with_errors(
     estimate, clusters = clustered_wider(slope, design, residuals, run, size)
     estimate = estimate.widened(extra)
     moved = Influence(influence(design)[:1], log_error)
-    if n_test is not None and np.isfinite(estimate.std_err):
-        estimate = estimate.widened(float(moved.covariance(n_test)[0, 0]))
+    if noise is not None and np.isfinite(estimate.std_err):
+        estimate = estimate.widened(float(noise.covariance(moved)[0, 0]))
     present, groups = np.unique(size, return_inverse=True)
     scores, scores_df = np.zeros(n_sizes), np.inf
     if len(present) > 1:

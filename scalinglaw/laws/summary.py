@@ -76,7 +76,10 @@ def _settings(law: ScalingLawEstimator) -> dict[str, str]:
     )
     evidence = law._laws.offset_test
     if law.offset:
-        settings["Offset"] = f"{law.offset_:.3g} taken off the error"
+        low, high = evidence.conf_int(1 - law.confidence_level)
+        settings["Offset"] = (
+            f"{law.offset_:.3g} taken off the error ({max(low, 0):.3g} to {high:.3g})"
+        )
     elif seems_offset(evidence):
         settings["Offset"] = f"not fitted, but seen (F = {evidence.statistic**2:.1f})"
     elif np.isfinite(evidence.estimate):
