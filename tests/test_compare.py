@@ -93,6 +93,16 @@ def test_pairing_removes_what_train_sizes_share(laws):
     assert paired["std_err"].iloc[0] < single / 5
 
 
+def test_pairing_keeps_the_errors_of_offsets():
+    """Two curves less the same noise differ by their offsets alone."""
+    table = make_trajectories(offset=0.02, random_state=0)
+    law = ScalingLawEstimator(offset=True).fit(table)
+    paired = compare_exponents({"a": law, "b": law}, "gamma_measured", paired=True)
+    offset = law.gamma_measured_.std_err
+    found = paired.differences["std_err"].iloc[0]
+    assert 0.7 * 2**0.5 * offset < found <= 2**0.5 * offset
+
+
 def test_the_summary_names_what_is_not_resolved(laws):
     text = str(compare_exponents(laws, margin=0.1).summary())
     assert "a - b" in text

@@ -294,7 +294,13 @@ def _paired_difference(
         )
     gap = (merged[f"{column}_x"] - merged[f"{column}_y"]).to_numpy()
     line, _ = fit_line(np.log(merged["train_size"].to_numpy(float)), gap, sign)
-    return line.estimate
+    estimate = line.estimate
+    for law in (first, second):
+        # An offset bends all train sizes of its model, and the gaps do not show it.
+        if move := law._laws.moves.get(exponent):
+            offset = law._laws.offset_test
+            estimate = estimate.widened((move * offset.std_err) ** 2, offset.df)
+    return estimate
 
 
 def _welch(estimates: list[Estimate]) -> pd.Series:

@@ -58,8 +58,10 @@ class FittedLaws:
         regressor in the window.
     forecast_law : Line or None
         Log error at the minimum against log train size: what forecasts extend.
-    forecast_move : tuple of float
-        Derivatives of its intercept and exponent by the offset.
+    moves : dict of str to float
+        Derivatives by the offset, where one is taken off: of the exponents, the
+        ``difference`` of the law's test, and ``forecast_intercept`` and
+        ``forecast_exponent`` of what forecasts extend.
     """
 
     exponents: Mapping[str, Estimate]
@@ -81,4 +83,4 @@ class FittedLaws:
     offset: float = 0.0
     offset_test: Estimate = field(default_factory=Estimate.missing)
     forecast_law: Line | None = None
-    forecast_move: tuple[float, float] = (0.0, 0.0)
+    moves: Mapping[str, float] = field(default_factory=dict)

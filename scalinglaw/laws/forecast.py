@@ -183,9 +183,9 @@ def forecast_optimum(
         seen = laws.offset + np.exp(law.predict(np.array(law.center)))
         variances.append(np.maximum(1 / error - 1 / seen, 0.0) / n_test)
         dfs.append(np.inf)
-    of_intercept, of_exponent = laws.forecast_move
-    if of_intercept or of_exponent:
-        of_height = of_intercept + law.sign * of_exponent * log_size
+    if laws.moves:
+        of_height = law.sign * laws.moves["forecast_exponent"] * log_size
+        of_height = of_height + laws.moves["forecast_intercept"]
         variances.append(((1 + left * of_height) / error * offset.std_err) ** 2)
         dfs.append(offset.df)
     df = [satterthwaite(parts, np.array(dfs)) for parts in np.transpose(variances)]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from operator import itemgetter
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from .tables import EXPONENTS
 __all__ = ["fit_less_offset"]
 
 Fit = Callable[..., FittedLaws]
-"""Fits curves; takes ``landmark``, ``learned`` and ``use_crossover``."""
+"""Fits curves; takes ``learned`` and ``use_crossover``."""
 
 
 def fit_less_offset(curves: Curves, fit: Fit) -> FittedLaws:
@@ -44,32 +45,28 @@ def fit_less_offset(curves: Curves, fit: Fit) -> FittedLaws:
     """
     offset = fit_offset(curves)
     laws = fit(curves.less(offset.estimate))
-    move = _derivative(curves, offset, laws, fit)
-    *of_exponents, of_difference, of_intercept, of_exponent = move.tolist()
+    moves = _derivatives(curves, offset, laws, fit)
 
-    def widened(estimate: Estimate, derivative: float) -> Estimate:
-        return estimate.widened((derivative * offset.std_err) ** 2, offset.df)
+    def widened(estimate: Estimate, name: str) -> Estimate:
+        return estimate.widened((moves[name] * offset.std_err) ** 2, offset.df)
 
-    exponents = {
-        name: widened(laws.exponents[name], derivative)
-        for name, derivative in zip(EXPONENTS, of_exponents, strict=True)
-    }
+    exponents = {name: widened(laws.exponents[name], name) for name in EXPONENTS}
     return replace(
         laws,
         exponents=exponents,
-        consistency=widened(laws.consistency, of_difference),
+        consistency=widened(laws.consistency, "difference"),
         norm_law=_with_error_of(laws.norm_law, exponents["gamma1"]),
         optimum_law=_with_error_of(laws.optimum_law, exponents["gamma2"]),
         data_law=_with_error_of(laws.data_law, exponents["gamma_measured"]),
         offset=offset.estimate,
         offset_test=offset,
-        forecast_move=(of_intercept, of_exponent),
+        moves=moves,
     )
 
 
-def _derivative(
+def _derivatives(
     curves: Curves, offset: Estimate, laws: FittedLaws, fit: Fit
-) -> np.ndarray:
+) -> dict[str, float]:
     """Return how the numbers of the laws move with the offset."""
     lowest = float(np.exp(curves.y.min()))
     step = np.fmin(offset.std_err, (lowest - offset.estimate) / 2)
@@ -80,29 +77,31 @@ def _derivative(
             warnings.simplefilter("ignore")
             moved = fit(
                 curves.less(offset.estimate + change),
-                landmark=laws.landmarks.kind,
                 learned=laws.window if laws.inside.any() else None,
                 use_crossover=laws.crossover is not None,
             )
         # Numbers of another kind tell nothing of how these move.
-        if (moved.crossover is None) == (laws.crossover is None):
+        if _kind(moved) == _kind(laws):
             points.append((change, _numbers(moved)))
-    (first, low), (last, high) = min(points, key=_at), max(points, key=_at)
-    if first == last:
-        return np.full_like(low, np.nan)
-    return (high - low) / (last - first)
+    points.sort(key=itemgetter(0))
+    (first, low), (last, high) = points[0], points[-1]
+    width = last - first if last > first else np.nan
+    return {name: (high[name] - low[name]) / width for name in low}
 
 
-def _at(point: tuple[float, np.ndarray]) -> float:
-    return point[0]
+def _kind(laws: FittedLaws) -> tuple[str, bool]:
+    return laws.landmarks.kind, laws.crossover is None
 
 
-def _numbers(laws: FittedLaws) -> np.ndarray:
-    """Return exponents, their difference, and intercept and exponent of forecasts."""
+def _numbers(laws: FittedLaws) -> dict[str, float]:
+    """Return what moves with the offset, by name."""
     line = laws.forecast_law
-    forecast = (np.nan, np.nan) if line is None else (line.intercept, line.exponent)
-    exponents = [laws.exponents[name].estimate for name in EXPONENTS]
-    return np.array([*exponents, laws.consistency.estimate, *forecast])
+    return {
+        **{name: laws.exponents[name].estimate for name in EXPONENTS},
+        "difference": laws.consistency.estimate,
+        "forecast_intercept": np.nan if line is None else line.intercept,
+        "forecast_exponent": np.nan if line is None else line.exponent,
+    }
 
 
 def _with_error_of(line: Line | None, estimate: Estimate) -> Line | None:
