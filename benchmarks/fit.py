@@ -1,7 +1,7 @@
 """How long does a fit take, how much memory, and what would a bootstrap cost?
 
-Fits tables of 1,500 rows to 1,000,000, and refits gamma1 by a cluster bootstrap with
-statsmodels, the usual way to an honest interval, on the smallest of them.
+Fits tables of 1,500 rows to 1,000,000, and of 1,500 rows in each scenario; then refits
+gamma1 by a cluster bootstrap with statsmodels, the usual way to an honest interval.
 
     python benchmarks/fit.py
 """
@@ -18,25 +18,44 @@ import pandas as pd
 import statsmodels.formula.api as smf
 
 from scalinglaw import ScalingLawEstimator
-from scalinglaw.datasets import make_trajectories
+from scalinglaw.datasets import SCENARIOS, make_trajectories
 
 
-def timed_fits(n_repeats: int) -> ScalingLawEstimator:
+def timed_fit(
+    table: pd.DataFrame, n_repeats: int, **settings: bool
+) -> tuple[ScalingLawEstimator, float]:
+    """Return the law of a table, and the seconds of the fastest of some fits."""
+    seconds = []
+    for _ in range(n_repeats):
+        start = time.perf_counter()
+        law = ScalingLawEstimator(**settings).fit(table)
+        seconds.append(time.perf_counter() - start)
+    return law, min(seconds)
+
+
+def fits_by_size(n_repeats: int) -> ScalingLawEstimator:
     """Print seconds and peak memory by size; return the law of the smallest table."""
-    rows = []
-    laws = []
+    rows, laws = [], []
     for n_records in (50, 3_334, 33_334):
         table = make_trajectories(n_records=n_records, ar_coef=0.9, random_state=0)
-        seconds = []
-        for _ in range(n_repeats):
-            start = time.perf_counter()
-            laws.append(ScalingLawEstimator().fit(table))
-            seconds.append(time.perf_counter() - start)
+        law, seconds = timed_fit(table, n_repeats)
+        laws.append(law)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        rows.append((len(table), min(seconds), peak))
+        rows.append((len(table), seconds, peak))
     frame = pd.DataFrame(rows, columns=["rows", "seconds (best)", "peak memory, GiB"])
     print(frame.round(3).to_string(index=False))
     return laws[0]
+
+
+def fits_by_scenario(n_repeats: int) -> None:
+    """Print seconds of a fit of 1,500 rows, by what the curves look like."""
+    rows = []
+    for name, design in SCENARIOS.items():
+        table = make_trajectories(**design, random_state=0)
+        times = (timed_fit(table, n_repeats, offset=o)[1] for o in (False, True))
+        rows.append((name, *times))
+    columns = ["scenario, 1,500 rows", "seconds (best)", "with offset=True"]
+    print(pd.DataFrame(rows, columns=columns).round(3).to_string(index=False))
 
 
 def bootstrap(law: ScalingLawEstimator, n_draws: int) -> None:
@@ -72,14 +91,15 @@ def _as_given(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Print both."""
+    """Print all three."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--draws", type=int, default=200)
     options = parser.parse_args()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        law = timed_fits(options.repeats)
+        law = fits_by_size(options.repeats)
+        fits_by_scenario(options.repeats)
         bootstrap(law, options.draws)
 
 
