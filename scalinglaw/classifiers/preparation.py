@@ -96,16 +96,15 @@ def shift_and_mirror(X: Tensor, reach: int = 4) -> Tensor:
     Returns
     -------
     Tensor
-        Of the same shape, channels last in memory, as they are gathered. Images of one
-        channel, digits mostly, are not mirrored.
+        Of the same shape. Images of one channel, digits mostly, are not mirrored.
     """
     n, channels, height, width = X.shape
     padded = functional.pad(X, (reach,) * 4)
+    # All windows of all images, as views; taking one of each copies whole rows.
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
     top, left = torch.randint(0, 2 * reach + 1, (2, n), device=X.device)
-    rows = top[:, None] + torch.arange(height, device=X.device)
-    columns = left[:, None] + torch.arange(width, device=X.device)
+    shifted = windows[torch.arange(n, device=X.device), :, top, left]
     if channels == 3:
         mirrored = torch.rand(n, device=X.device) < 0.5
-        columns = torch.where(mirrored[:, None], columns.flip(1), columns)
-    image = torch.arange(n, device=X.device)[:, None, None]
-    return padded[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        shifted = torch.where(mirrored.view(-1, 1, 1, 1), shifted.flip(3), shifted)
+    return shifted
