@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
 
-from scalinglaw import ScalingLawEstimator, backtest, concat_trajectories
+from scalinglaw import ScalingLawEstimator, concat_trajectories
 from scalinglaw.datasets import SCENARIOS, make_trajectories, read_published
 from scalinglaw.exceptions import (
     CensoredOptimumWarning,
@@ -17,9 +17,7 @@ from scalinglaw.exceptions import (
     UnresolvedExponentWarning,
     ZeroNormWarning,
 )
-from scalinglaw.laws.curves import as_curves, prepare
 from scalinglaw.laws.forecast import scatter_growth
-from scalinglaw.laws.offset import fit_offset
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "published"
 NAMES = ["gamma1", "gamma2", "gamma_predicted", "gamma_measured"]
@@ -292,55 +290,6 @@ def test_a_slow_tail_is_censored_but_its_knee_is_not():
         law = ScalingLawEstimator().fit(table)
     assert law.landmark_ == "knee"
     assert_allclose(law.gamma2_.estimate, 1.0, rtol=0.05)
-
-
-def test_ignoring_an_offset_biases_gamma1_and_fitting_it_does_not():
-    table = make_trajectories(offset=0.02, random_state=0)
-    with pytest.warns(UnresolvedExponentWarning, match="offset=True"):
-        ignored = ScalingLawEstimator().fit(table)
-    fitted = ScalingLawEstimator(offset=True).fit(table)
-    assert ignored.gamma1_.estimate < 0.49
-    assert_allclose(fitted.gamma1_.estimate, 0.5, rtol=0.03)
-    assert_allclose(fitted.offset_, 0.02, rtol=0.2)
-    assert_allclose(fitted.predict([1000])[0], 0.02 + 0.09, rtol=0.2)
-
-
-def test_slopes_that_differ_by_run_do_not_bias_an_offset():
-    """One gamma1 for all runs finds 0.016 here, drawn down by the steeper runs."""
-    found = [
-        fit_offset(as_curves(prepare(table, "spectral_complexity", "test_error")))
-        for table in (
-            make_trajectories(offset=0.02, slope_sd=0.05, random_state=seed)
-            for seed in range(12)
-        )
-    ]
-    offsets = np.array([estimate.estimate for estimate in found])
-    assert_allclose(offsets.mean(), 0.02, rtol=0.05)
-    errors = np.array([estimate.std_err for estimate in found])
-    assert 0.5 < np.sqrt(np.mean(errors**2)) / offsets.std(ddof=1) < 2
-
-
-def test_intervals_hold_the_error_of_an_offset():
-    names = ["gamma1", "gamma_predicted", "gamma_measured"]
-    truth = np.array([0.5, 0.5, 0.5])
-    inside = []
-    for seed in range(20):
-        table = make_trajectories(offset=0.02, slope_sd=0.05, random_state=seed)
-        law = ScalingLawEstimator(offset=True).fit(table)
-        rows = law.exponents_.loc[names]
-        inside.append((rows["ci_low"] <= truth) & (truth <= rows["ci_high"]))
-    assert np.sum(inside, axis=0).min() >= 17
-
-
-def test_a_forecast_holds_the_error_of_an_offset():
-    design = {"offset": 0.02, "train_sizes": 250 * 2 ** np.arange(8)}
-    inside = []
-    for seed in range(10):
-        table = make_trajectories(**design, random_state=seed)
-        table = backtest(ScalingLawEstimator(offset=True), table, hold_out=1 / 4)
-        table = table[table["method"] == "law"]
-        inside.append(table["observed"].between(table["ci_low"], table["ci_high"]))
-    assert np.mean(inside) >= 0.85
 
 
 def test_zero_errors_count_as_half_an_example():

@@ -297,9 +297,7 @@ def _paired_difference(
     estimate = line.estimate
     for law in (first, second):
         # An offset bends all train sizes of its model, and the gaps do not show it.
-        if move := law._laws.moves.get(exponent):
-            offset = law._laws.offset_test
-            estimate = estimate.widened((move * offset.std_err) ** 2, offset.df)
+        estimate = law._laws.widened(estimate, exponent)
     return estimate
 
 

@@ -421,7 +421,7 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
         )
         self.offset_ = laws.offset
         self.offset_test_ = offset_series(laws)
-        self.trajectories_ = annotated_rows(table, laws)
+        self.trajectories_ = annotated_rows(table, curves, laws)
         self.n_features_in_ = table.shape[1]
         self._n_test = curves.n_test
         self._master_curve = self._collapse(curves, laws)

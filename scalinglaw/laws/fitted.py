@@ -84,3 +84,23 @@ class FittedLaws:
     offset_test: Estimate = field(default_factory=Estimate.missing)
     forecast_law: Line | None = None
     moves: Mapping[str, float] = field(default_factory=dict)
+
+    def widened(self, estimate: Estimate, name: str) -> Estimate:
+        """Return an estimate with the part of its error that the offset's error gives.
+
+        Parameters
+        ----------
+        estimate : Estimate
+            At a given offset.
+        name : str
+            Which of `moves` it moves by.
+
+        Returns
+        -------
+        Estimate
+            The same where no offset was taken off.
+        """
+        if not self.moves:
+            return estimate
+        part = self.moves[name] * self.offset_test.std_err
+        return estimate.widened(part**2, self.offset_test.df)

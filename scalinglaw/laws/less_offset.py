@@ -46,21 +46,15 @@ def fit_less_offset(curves: Curves, fit: Fit) -> FittedLaws:
     offset = fit_offset(curves)
     laws = fit(curves.less(offset.estimate))
     moves = _derivatives(curves, offset, laws, fit)
-
-    def widened(estimate: Estimate, name: str) -> Estimate:
-        return estimate.widened((moves[name] * offset.std_err) ** 2, offset.df)
-
-    exponents = {name: widened(laws.exponents[name], name) for name in EXPONENTS}
+    laws = replace(laws, offset=offset.estimate, offset_test=offset, moves=moves)
+    exponents = {name: laws.widened(laws.exponents[name], name) for name in EXPONENTS}
     return replace(
         laws,
         exponents=exponents,
-        consistency=widened(laws.consistency, "difference"),
+        consistency=laws.widened(laws.consistency, "difference"),
         norm_law=_with_error_of(laws.norm_law, exponents["gamma1"]),
         optimum_law=_with_error_of(laws.optimum_law, exponents["gamma2"]),
         data_law=_with_error_of(laws.data_law, exponents["gamma_measured"]),
-        offset=offset.estimate,
-        offset_test=offset,
-        moves=moves,
     )
 
 

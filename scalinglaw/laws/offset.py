@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import optimize
 
-from .counting_noise import CountingNoise, Influence
+from .counting_noise import Influence
 from .curves import Curves, demean
 from .inference import Estimate, cluster_robust, clustered_wider, influence
 from .window import automatic_window, average_over_seeds, rows_inside
@@ -60,20 +60,21 @@ def fit_offset(curves: Curves) -> Estimate:
             options={"xatol": 1e-9},
         )
         offset = float(found.x) if found.x > 1e-6 * largest else 0.0
-    left = error[inside] - offset
+    current = curves.less(offset)
+    log_left = current.y[inside]
     x, run = curves.x[inside], np.unique(curves.run[inside], return_inverse=True)[1]
     # Derivative of log(left) by the offset.
-    design = _bend(-1.0 / left, x, run)[:, None]
-    target = _bend(np.log(left), x, run)
+    design = _bend(-np.exp(-log_left), x, run)[:, None]
+    target = _bend(log_left, x, run)
     (step,), *_ = np.linalg.lstsq(design, target, rcond=None)
     if run.max() == 0 or not design.any():
         return Estimate(offset, np.nan, np.nan)
     covariance, df = cluster_robust(design, target - design @ [step], run)
     estimate = Estimate(offset, float(np.sqrt(covariance[0, 0])), float(df[0]))
-    if curves.n_test is None:
+    noise = current.counting_noise
+    if noise is None:
         return estimate
-    moved = Influence(influence(design), np.log(left))
-    noise = CountingNoise(curves.n_test, offset)
+    moved = Influence(influence(design), log_left)
     return estimate.widened(float(noise.covariance(moved)[0, 0]))
 
 

@@ -96,9 +96,9 @@ def window_table(curves: Curves, laws: FittedLaws) -> pd.DataFrame:
     )
 
 
-def annotated_rows(table: pd.DataFrame, laws: FittedLaws) -> pd.DataFrame:
+def annotated_rows(
+    table: pd.DataFrame, curves: Curves, laws: FittedLaws
+) -> pd.DataFrame:
     """Return the rows that were used, less the offset, and which are in the window."""
-    log_error = table["log_error"]
-    if laws.offset:
-        log_error = np.log(np.exp(log_error) - laws.offset)
-    return table.assign(log_error=log_error, in_window=laws.inside)
+    left = curves.less(laws.offset)
+    return table.assign(log_error=left.y, in_window=laws.inside)
