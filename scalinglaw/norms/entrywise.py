@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from .chunks import chunks
 from .effective import (
     effective_tensor,
     effective_tensors,
@@ -79,8 +80,11 @@ def log_row_norms(blocks: Tensor) -> Tensor:
     -------
     Tensor, float64, shape ()
     """
-    norms = torch.linalg.vector_norm(blocks, dim=-1, dtype=torch.float64)
-    return norms.sum().log()
+    sums = [
+        torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64).sum()
+        for rows in chunks(blocks, -2)
+    ]
+    return torch.stack(sums).sum().log()
 
 
 def log_column_norms(blocks: Tensor) -> Tensor:
@@ -95,8 +99,8 @@ def log_column_norms(blocks: Tensor) -> Tensor:
     -------
     Tensor, float64, shape ()
     """
-    norms = torch.linalg.vector_norm(blocks, dim=-2, dtype=torch.float64)
-    return norms.sum().log()
+    squares = [rows.double().square().sum(dim=-2) for rows in chunks(blocks, -2)]
+    return torch.stack(squares).sum(dim=0).sqrt().sum().log()
 
 
 def log_entry_norm(tensor: Tensor, order: float) -> Tensor:

@@ -27,6 +27,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .chunks import chunks
 from .lanczos import filtered_rows, lanczos_rows
 
 __all__ = ["gram", "largest_eigenvalues"]
@@ -151,8 +152,10 @@ def _measure_lead(
     """
     lead = rows[:, :1].double()
     lead = lead / torch.linalg.vector_norm(lead, dim=-1, keepdim=True)
-    exact = matrices.double()
-    image = (lead @ exact) @ exact.mT
+    image = torch.zeros_like(lead)
+    for columns in chunks(matrices, -1):
+        exact = columns.double()
+        image += (lead @ exact) @ exact.mT
     top = (image * lead).sum(dim=(-2, -1))
     residuals[:, :1] = (image - top[:, None, None] * lead).to(residuals)
     inner[:, 0, 0] = top.cpu()
