@@ -1,15 +1,21 @@
 """One sweep, several back-ends: the same table to the last bit."""
 
 import os
+import time
 
 import joblib
 import numpy as np
 import pytest
+import torch
+from joblib._parallel_backends import ThreadingBackend
 from pandas.testing import assert_frame_equal
+from skorch.callbacks import Callback
+from torch import nn
 
 from scalinglaw import (
     CNNClassifier,
     LogisticPerceptron,
+    TrajectoryClassifier,
     TrajectorySweep,
     make_teacher_student,
 )
@@ -71,6 +77,56 @@ def test_dask_gives_the_bits_of_one_process(cluster, tmp_path, sweep):
     assert len(before) == remote.groupby(["train_size", "seed"]).ngroups
     assert_frame_equal(sweep(cache_dir=tmp_path), remote, check_exact=True)
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.parquet")} == before
+
+
+class _Threads(Callback):
+    """Lets other threads go first, and notes the threads that torch would use."""
+
+    seen: list[int] = []  # noqa: RUF012 - shared by the clones of all runs
+
+    def on_train_begin(self, net, **kwargs):
+        time.sleep(0.05)
+        self.seen.append(torch.get_num_threads())
+
+
+def _dropout_sweep(**changes):
+    X, y = load_images("digits")
+    torch.manual_seed(0)
+    noisy = nn.Sequential(
+        nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10)
+    )
+    classifier = TrajectoryClassifier(
+        noisy, max_epochs=2, n_records=4, device="cpu", callbacks=[_Threads()]
+    )
+    sweep = TrajectorySweep(
+        classifier, train_sizes=[50, 100], n_seeds=3, random_state=0, **changes
+    )
+    return sweep.fit(X[:400], y[:400]).trajectories_
+
+
+def test_threads_of_one_process_give_the_bits_of_one_run_after_another():
+    # torch's generator and its number of threads are the process's.
+    before = torch.get_num_threads()
+    alone = _dropout_sweep()
+    _Threads.seen.clear()
+    with joblib.parallel_config("threading", n_jobs=3):
+        threaded = _dropout_sweep()
+    assert_frame_equal(threaded, alone, check_exact=True)
+    assert len(_Threads.seen) == 6
+    assert len(set(_Threads.seen)) == 1
+    assert torch.get_num_threads() == before
+
+
+class _AllAtTheEnd(ThreadingBackend):
+    """As Ray's back-end and ``multiprocessing``: no result before the last."""
+
+    supports_return_generator = False
+
+
+def test_a_backend_that_hands_on_all_results_at_the_end_will_do():
+    joblib.register_parallel_backend("all-at-the-end", _AllAtTheEnd)
+    with joblib.parallel_config("all-at-the-end", n_jobs=2):
+        assert_frame_equal(_cnn_sweep(), _cnn_sweep(n_jobs=1), check_exact=True)
 
 
 def test_how_numpy_strides_an_axis_of_length_one_moves_no_bit():

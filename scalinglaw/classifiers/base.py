@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -35,6 +36,8 @@ _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
 }
+# torch's global generators belong to the process: threads that train take turns.
+_GENERATORS = threading.RLock()
 # Devices on which torch has Adam in one kernel.
 _FUSED = ("cpu", "cuda")
 
@@ -151,15 +154,16 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
 
         torch.nn draws initial weights, dropout and augmentation from the global
         generators only. Inside come, in this order, `_make_core`, `_draw_batch_seed`
-        and training.
+        and training. Another thread that would draw from them waits.
         """
-        if self.random_state is None:
-            yield
-            return
-        device = torch.device(self.device_)
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(self.random_state)
-            yield
+        with _GENERATORS:
+            if self.random_state is None:
+                yield
+                return
+            device = torch.device(self.device_)
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
+                torch.manual_seed(self.random_state)
+                yield
 
     def _make_core(self, input_shape: tuple[int, ...]) -> nn.Module:
         """Return the network with its initial weights."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
@@ -341,9 +342,8 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
             )
             for position, group in enumerate(group_runs(todo, self._width(X)))
         )
-        parallel = Parallel(n_jobs=self.n_jobs, return_as="generator_unordered")
         with SweepProgress(todo, len(outcomes), verbose=self.verbose) as progress:
-            for group in _until_interrupted(parallel(jobs)):
+            for group in _until_interrupted(_parallel(self.n_jobs), jobs):
                 for outcome in group:
                     progress.advance(outcome)
                     outcomes[outcome.run] = outcome
@@ -379,12 +379,22 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
         self.trajectories_ = concat_trajectories(tables)
 
 
-def _until_interrupted(
-    outcomes: Iterator[list[Outcome]],
-) -> Iterator[list[Outcome]]:
+def _parallel(n_jobs: int | None) -> Parallel:
+    """Return joblib's loop over jobs, that hands on each result as it comes.
+
+    Some back-ends, as Ray's and ``multiprocessing``, can hand on all at the end only.
+    """
+    backend, _ = get_active_backend()
+    one_by_one = getattr(backend, "supports_return_generator", False)
+    return Parallel(
+        n_jobs=n_jobs, return_as="generator_unordered" if one_by_one else "list"
+    )
+
+
+def _until_interrupted(parallel: Parallel, jobs: Iterable) -> Iterator[list[Outcome]]:
     """Hand on outcomes; on Ctrl-C stop the rest and keep what is done."""
     try:
-        yield from outcomes
+        yield from parallel(jobs)
     except KeyboardInterrupt:
         warnings.warn(
             "the sweep was interrupted: trajectories_ holds the runs that finished. "

@@ -38,6 +38,9 @@ __all__ = [
     "writable",
 ]
 
+# Threads per library, and torch's global generators, belong to the process.
+_ONE_RUN = threading.RLock()
+
 
 @dataclass(frozen=True, order=True)
 class Run:
@@ -224,11 +227,15 @@ def heeded_interrupt() -> Iterator[None]:
 
 @contextlib.contextmanager
 def limited_threads(n_threads: int) -> Iterator[None]:
-    """Hold the libraries of this process to `n_threads` threads."""
+    """Hold the libraries of this process to `n_threads` threads.
+
+    Runs in several threads of one process, as on a Dask worker that has them, take
+    turns: the limit is the process's, and the bits of a run depend on it.
+    """
     # torch keeps a count of its own beside OpenMP's; numpy-only sweeps skip it.
     torch = sys.modules.get("torch")
-    before = torch.get_num_threads() if torch is not None else 0
-    with _thread_pools(len(sys.modules)).limit(limits=n_threads):
+    with _ONE_RUN, _thread_pools(len(sys.modules)).limit(limits=n_threads):
+        before = torch.get_num_threads() if torch is not None else 0
         if torch is not None:
             torch.set_num_threads(n_threads)
         try:
