@@ -18,6 +18,7 @@ __all__ = [
     "check_columns",
     "check_fraction",
     "check_integer",
+    "check_integers",
     "check_number",
     "check_option",
     "check_positive",
@@ -52,6 +53,8 @@ def check_choices(values: Iterable[str], name: str, options: Collection[str]) ->
             f"{name} must be a sequence of names, got the string {values!r}. "
             f"Write {name}=({values!r},)."
         )
+    if not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a sequence of names, got {values!r}.")
     values = tuple(values)
     unknown = [value for value in values if value not in options]
     if unknown:
@@ -109,11 +112,23 @@ def check_integer(value: Any, name: str, *, minimum: int = 1) -> int:
     return int(value)
 
 
+def check_integers(values: Any, name: str) -> tuple[int, ...]:
+    """Return `values` as a tuple of positive ints."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a sequence of integers, got {values!r}.")
+    return tuple(check_integer(value, f"{name}[{i}]") for i, value in enumerate(values))
+
+
 def check_seed(value: Any, name: str = "random_state") -> int | None:
     """Return a seed as int or None; generators are refused where runs repeat."""
     if value is None:
         return None
-    return check_integer(value, name, minimum=0)
+    value = check_integer(value, name, minimum=0)
+    if value >= 2**63:
+        raise ValueError(
+            f"{name} must be below 2**63, so that tables can hold it, got {value}."
+        )
+    return value
 
 
 def check_positive(values: Any, name: str) -> np.ndarray:
@@ -194,16 +209,7 @@ def check_train_sizes(train_sizes: Any, name: str = "train_sizes") -> list[int]:
     ValueError
         If it is empty, repeats a size, or holds one below 1.
     """
-    try:
-        sizes = [
-            check_integer(size, f"{name}[{i}]") for i, size in enumerate(train_sizes)
-        ]
-    except TypeError as error:
-        if "must be an integer" in str(error):
-            raise
-        raise TypeError(
-            f"{name} must be a sequence of integers, got {train_sizes!r}."
-        ) from None
+    sizes = check_integers(train_sizes, name)
     if not sizes:
         raise ValueError(f"{name} must hold at least one size, got none.")
     if len(set(sizes)) < len(sizes):

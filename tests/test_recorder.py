@@ -173,3 +173,30 @@ def test_a_net_of_two_inputs_has_no_path_and_is_told_so():
 def test_unknown_options_are_refused_before_training():
     with pytest.raises(ValueError, match="conv must be one of"):
         _train(NormRecorder(conv="dense"))
+
+
+def test_samples_that_skorch_holds_out_are_not_trained_on():
+    X, y = _images(n=60)
+    recorder = NormRecorder(("frobenius",), 6)
+    net = NeuralNetClassifier(
+        _conv_net(),
+        criterion=nn.CrossEntropyLoss,
+        verbose=0,
+        max_epochs=3,
+        batch_size=20,
+        callbacks=[recorder],
+    ).fit(X, y.astype("int64"))
+    table = recorder.trajectory_
+    # skorch's own split keeps a fifth for validation: 48 samples, 3 batches.
+    assert set(table["train_size"]) == {48}
+    assert table[["step", "epoch"]].iloc[-1].tolist() == [9, 3.0]
+    trained_on, _ = net.get_split_datasets(X, y.astype("int64"))
+    X_train = torch.stack([torch.as_tensor(x) for x, _ in trained_on])
+    y_train = np.array([int(label) for _, label in trained_on])
+    error = float(np.mean(net.predict(X_train) != y_train))
+    assert table["train_error"].iloc[-1] == pytest.approx(error)
+
+
+def test_a_run_of_no_epochs_has_one_record():
+    _, table = _train(NormRecorder(("frobenius",), 6), max_epochs=0)
+    assert table[["step", "train_size"]].to_numpy().tolist() == [[0, 60]]

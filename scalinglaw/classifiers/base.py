@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback
 from torch import nn
 
 from .._validation import (
@@ -25,7 +26,7 @@ from .._validation import (
 )
 from ..norms import NORMS
 from .batches import TensorBatches
-from .devices import as_tensor, evaluation_batch_size, resolve_device
+from .devices import as_array, as_tensor, evaluation_batch_size, resolve_device
 from .preparation import PreparedModule
 from .recorder import NormRecorder
 
@@ -92,6 +93,9 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
             If a parameter or the data are out of range, or training diverges.
         """
         self._check_parameters()
+        for name in ("net_", "module_", "trajectory_"):
+            # Should this fit fail, nothing of an earlier one is left to predict with.
+            vars(self).pop(name, None)
         X, codes = self._check_training_data(X, y)
         held_out = None if eval_set is None else self._check_eval_set(*_pair(eval_set))
         data, targets = self._to_tensors(X, codes)
@@ -118,7 +122,7 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples, n_classes)
             Softmax of the network's output.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "net_")
         data = as_tensor(self._check_X(X), self.device_)
         return self.net_.predict_proba(data)
 
@@ -144,7 +148,9 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
 
     def _prepare(self, core: nn.Module) -> PreparedModule:
         """Return the network behind what happens to each batch."""
-        return PreparedModule(core, bfloat16=self.bfloat16)
+        return PreparedModule(
+            core, bfloat16=self.bfloat16, n_classes=len(self.classes_)
+        )
 
     # The steps of fit, each on its own, for whoever trains several networks at once.
 
@@ -168,6 +174,13 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
     def _make_core(self, input_shape: tuple[int, ...]) -> nn.Module:
         """Return the network with its initial weights."""
         core = self._build(tuple(input_shape), len(self.classes_))
+        for name, weight in core.named_parameters():
+            if weight.is_floating_point() and weight.dtype != torch.float32:
+                raise ValueError(
+                    f"module must have float32 weights, as the data are, got "
+                    f"{weight.dtype} in {name!r}. Call its float() method, and use "
+                    "bfloat16=True for speed."
+                )
         if self.init_scale != 1.0:
             _scale_weights(core, self.init_scale)
         return core
@@ -274,16 +287,32 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
                 "callbacks must be a list of skorch callbacks, got "
                 f"{type(self.callbacks).__name__}."
             )
+        for callback in self.callbacks or ():
+            named = isinstance(callback, tuple) and len(callback) == 2
+            if not isinstance(callback[1] if named else callback, Callback):
+                raise TypeError(
+                    "callbacks must hold skorch callbacks or pairs (name, callback), "
+                    f"got {callback!r}."
+                )
         if not callable(self.optimizer):
             check_option(self.optimizer, "optimizer", tuple(_OPTIMIZERS))
 
     def _check_X_y(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        X = as_array(X)
         X, y = validate_data(self, X, y, dtype=_dtypes(X), allow_nd=True)
         check_classification_targets(y)
+        self._input_shape = X.shape[1:]
         return X, y
 
     def _check_X(self, X: Any) -> np.ndarray:
-        return validate_data(self, X, dtype=_dtypes(X), allow_nd=True, reset=False)
+        X = as_array(X)
+        X = validate_data(self, X, dtype=_dtypes(X), allow_nd=True, reset=False)
+        if X.shape[1:] != self._input_shape:
+            raise ValueError(
+                f"X must hold samples of shape {self._input_shape}, as in fit, got "
+                f"{X.shape[1:]}."
+            )
+        return X
 
     def _check_eval_set(self, X: Any, y: Any) -> tuple[torch.Tensor, torch.Tensor]:
         X, y = self._check_X(X), column_or_1d(y)

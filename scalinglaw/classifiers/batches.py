@@ -41,6 +41,8 @@ def batch_sizes(n_samples: int, batch_size: int) -> list[int]:
 class TensorBatches:
     """Iterator for skorch over a data set that holds whole tensors.
 
+    Batches are copies: a network may work in place on what it is given.
+
     Pass it as ``iterator_train`` and ``iterator_valid`` of a skorch net. Tensors that
     lie on the net's device are sliced there; others are sent to it in chunks of many
     batches, so that data larger than the device's memory stream.
@@ -96,7 +98,8 @@ class TensorBatches:
             rows = torch.arange(len(self.X)) if order is None else order
             yield from stream(self.X, rows, self._sizes, self.device)
         elif order is None:
-            yield from self.X.split(self._sizes)
+            for samples in self.X.split(self._sizes):
+                yield samples.clone()  # or a network in place would change the data
         else:
             for rows in order.to(self.device).split(self._sizes):
                 yield self.X.index_select(0, rows)

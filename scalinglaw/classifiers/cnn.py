@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from .._validation import check_integer
+from .._validation import check_integer, check_integers
 from .images import ImageClassifier
 
 __all__ = ["CNNClassifier", "convolutional_network"]
@@ -170,8 +170,8 @@ class CNNClassifier(ImageClassifier):
         self.verbose = verbose
 
     def _build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
-        for width in (*self.conv_widths, self.hidden_width):
-            check_integer(width, "conv_widths and hidden_width")
+        check_integers(self.conv_widths, "conv_widths")
+        check_integer(self.hidden_width, "hidden_width")
         channels, height, width = input_shape
         return convolutional_network(
             (channels, height, width), n_classes, self.conv_widths, self.hidden_width

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["as_tensor", "evaluation_batch_size", "resolve_device"]
+__all__ = ["as_array", "as_tensor", "evaluation_batch_size", "resolve_device"]
 
 # Share of a GPU's free memory that the data may take; more of them stream.
 _DEVICE_SHARE = 0.5
@@ -65,6 +65,24 @@ def evaluation_batch_size(device: str) -> int:
         Samples.
     """
     return 128 if device == "cpu" else 1024
+
+
+def as_array(X: Any) -> Any:
+    """Return tensors and sequences as arrays, so that bytes are known for bytes.
+
+    Parameters
+    ----------
+    X : array-like
+        Samples. scikit-learn would make single precision of what is no array.
+
+    Returns
+    -------
+    array-like
+        A data frame or a sparse matrix as it is: scikit-learn checks these.
+    """
+    if isinstance(X, Tensor):
+        return X.detach().cpu().numpy()
+    return np.asarray(X) if isinstance(X, list | tuple) else X
 
 
 def as_tensor(X: np.ndarray, device: str) -> Tensor:

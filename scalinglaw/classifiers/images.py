@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_array, check_X_y
+from sklearn.utils.validation import check_array, check_X_y, validate_data
 from torch import nn
 
-from .._validation import check_option
+from .._validation import check_integers, check_option
 from .base import RecordingClassifier
+from .devices import as_array
 from .preparation import PreparedModule
 from .presets import PRESETS, preset
 
@@ -58,9 +59,31 @@ class ImageClassifier(RecordingClassifier):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_option(self.channels_last, "channels_last", ("auto", True, False))
+        if self.image_shape is not None:
+            check_integers(self.image_shape, "image_shape")
+        self._moments()
+
+    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Return mean and standard deviation of each channel, if there are any."""
+        if self.normalization is None:
+            return None
+        try:
+            mean, std = (tuple(map(float, values)) for values in self.normalization)
+        except (TypeError, ValueError):
+            raise TypeError(
+                "normalization must be a pair (mean, std) with one number per channel "
+                f"each, such as ((0.5,), (0.25,)), got {self.normalization!r}."
+            ) from None
+        if not (np.isfinite(mean).all() and np.isfinite(std).all() and min(std) > 0):
+            raise ValueError(
+                "normalization must hold finite means and positive standard "
+                f"deviations, got {self.normalization!r}."
+            )
+        return mean, std
 
     def _check_X_y(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        X, y = check_X_y(X, y, dtype=_DTYPES, allow_nd=True)
+        self._check_names(X, reset=True)
+        X, y = check_X_y(as_array(X), y, dtype=_DTYPES, allow_nd=True)
         check_classification_targets(y)
         self.n_features_in_ = X.shape[1]
         X = self._as_images(X)
@@ -68,13 +91,19 @@ class ImageClassifier(RecordingClassifier):
         return X, y
 
     def _check_X(self, X: Any) -> np.ndarray:
-        X = self._as_images(check_array(X, dtype=_DTYPES, allow_nd=True))
+        self._check_names(X, reset=False)
+        X = self._as_images(check_array(as_array(X), dtype=_DTYPES, allow_nd=True))
         if X.shape[1:] != self.image_shape_:
             raise ValueError(
                 f"X must hold images of shape {self.image_shape_}, as in fit, got "
                 f"{X.shape[1:]}."
             )
         return X
+
+    def _check_names(self, X: Any, reset: bool) -> None:
+        """Let scikit-learn see that columns with names keep their order."""
+        if hasattr(X, "columns") or hasattr(self, "feature_names_in_"):
+            validate_data(self, X, skip_check_array=True, reset=reset)
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn what X may be."""
@@ -109,9 +138,7 @@ class ImageClassifier(RecordingClassifier):
         )
 
     def _prepare(self, core: nn.Module) -> PreparedModule:
-        mean = std = None
-        if self.normalization is not None:
-            mean, std = map(tuple, self.normalization)
+        mean, std = self._moments() or (None, None)
         channels = self.image_shape_[0]
         for name, values in (("mean", mean), ("std", std)):
             if values is not None and len(values) != channels:
@@ -121,4 +148,6 @@ class ImageClassifier(RecordingClassifier):
                 )
         last = self.channels_last
         last = self.device_ == "cpu" if last == "auto" else bool(last)
-        return PreparedModule(core, mean, std, self.augment, last, self.bfloat16)
+        return PreparedModule(
+            core, mean, std, self.augment, last, self.bfloat16, len(self.classes_)
+        )

@@ -30,6 +30,8 @@ class PreparedModule(nn.Module):
         Memory format of image batches and of the network's kernels.
     bfloat16 : bool, default=False
         Whether the network runs under autocast.
+    n_classes : int, optional
+        Numbers that the network must return for each sample.
     """
 
     mean: Tensor
@@ -43,19 +45,21 @@ class PreparedModule(nn.Module):
         augment: bool = False,
         channels_last: bool = False,
         bfloat16: bool = False,
+        n_classes: int | None = None,
     ) -> None:
         super().__init__()
         if channels_last:
             # Of one channel, images do not tell the formats apart: kernels decide.
             core = core.to(memory_format=torch.channels_last)
         self.core = core
+        self.n_classes = n_classes
         self.augment = augment
         self.channels_last = channels_last
         self.autocast = bfloat16
         self.standardise = mean is not None and std is not None
         for name, values in (("mean", mean or ()), ("std", std or ())):
-            tensor = torch.tensor(tuple(values)).view(-1, 1, 1)
-            self.register_buffer(name, tensor, persistent=False)
+            tensor = torch.tensor(tuple(values), dtype=torch.float32)
+            self.register_buffer(name, tensor.view(-1, 1, 1), persistent=False)
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the network's output for a raw batch.
@@ -69,6 +73,11 @@ class PreparedModule(nn.Module):
         -------
         Tensor of shape (n, n_classes)
             Logits in single precision.
+
+        Raises
+        ------
+        ValueError
+            If the network does not return one number per class.
         """
         if self.augment and self.training:
             X = shift_and_mirror(X)
@@ -77,10 +86,18 @@ class PreparedModule(nn.Module):
             X = (X - self.mean) / self.std
         if self.channels_last and X.dim() == 4:
             X = X.contiguous(memory_format=torch.channels_last)
-        if not self.autocast:
-            return self.core(X)
-        with torch.autocast(X.device.type, dtype=torch.bfloat16):
-            return self.core(X).float()
+        if self.autocast:
+            with torch.autocast(X.device.type, dtype=torch.bfloat16):
+                logits = self.core(X).float()
+        else:
+            logits = self.core(X)
+        if self.n_classes is not None and logits.shape[1:] != (self.n_classes,):
+            raise ValueError(
+                f"module must return {self.n_classes} numbers for each sample, one per "
+                f"class in y, got {tuple(logits.shape[1:])}. Pass a callable "
+                "module(input_shape, n_classes) that returns a network of that size."
+            )
+        return logits
 
 
 def shift_and_mirror(X: Tensor, reach: int = 4) -> Tensor:

@@ -56,10 +56,11 @@ def record_steps(n_steps: int, n_records: int) -> np.ndarray:
 class NormRecorder(Callback):
     """Record log-norms, losses and errors at log-spaced steps of training.
 
-    Works in any skorch classifier net. The first record is taken before the first
-    step, the last after the last. ``fisher_rao`` is taken on at most 256 training
-    samples, spread evenly over the training set and the same at every record; it takes
-    the net's outputs as logits.
+    Works in any skorch classifier net. What the net's ``train_split`` holds out for
+    validation is no training data. The first record is taken before the first step, the
+    last after the last. ``fisher_rao`` is taken on at most 256 training samples, spread
+    evenly over the training set and the same at every record; it takes the net's
+    outputs as logits.
 
     Parameters
     ----------
@@ -120,29 +121,35 @@ class NormRecorder(Callback):
         self.conv = conv
         self.fold_normalization = fold_normalization
 
-    def on_train_begin(
-        self, net: Any, X: Any = None, y: Any = None, **kwargs: Any
-    ) -> None:
-        """Plan the records and take the first.
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget an earlier run.
 
         Parameters
         ----------
         net : skorch net
             The net that is trained.
-        X, y : object
-            Its training data.
         **kwargs : dict
             Unused.
         """
-        self._train = net.get_dataset(X, y)
-        self._n_batches = len(net.get_iterator(self._train, training=True))
-        planned = record_steps(net.max_epochs * self._n_batches, self.n_records)
-        self._planned = set(planned.tolist())
-        self._tracker = self._make_tracker(net)
-        self._test = None if self.eval_set is None else net.get_dataset(*self.eval_set)
         self.records_: list[dict[str, float]] = []
         self._step = 0
-        self._record(net)
+
+    def on_epoch_begin(
+        self, net: Any, dataset_train: Any = None, **kwargs: Any
+    ) -> None:
+        """Before the first epoch, plan the records and take the first.
+
+        Parameters
+        ----------
+        net : skorch net
+            The net that is trained.
+        dataset_train : Dataset
+            What it is trained on: the net's ``train_split`` has been made.
+        **kwargs : dict
+            Unused.
+        """
+        if not self.records_:
+            self._begin(net, dataset_train)
 
     def on_batch_end(
         self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
@@ -176,10 +183,12 @@ class NormRecorder(Callback):
         net : skorch net
             The net that was trained.
         X, y : object
-            Unused.
+            Its data.
         **kwargs : dict
             Unused.
         """
+        if not self.records_:  # a run of no epochs
+            self._begin(net, net.get_dataset(X, y))
         # A stop before the planned end, by another callback, is an end too.
         if self.records_[-1]["step"] != self._step:
             self._record(net)
@@ -196,6 +205,15 @@ class NormRecorder(Callback):
                 )
         self.trajectory_ = check_trajectories(table) if len(table) > 1 else table
         del self._train, self._test, self._tracker, self.records_
+
+    def _begin(self, net: Any, dataset_train: Any) -> None:
+        self._train = dataset_train
+        self._n_batches = len(net.get_iterator(self._train, training=True))
+        planned = record_steps(net.max_epochs * self._n_batches, self.n_records)
+        self._planned = set(planned.tolist())
+        self._tracker = self._make_tracker(net)
+        self._test = None if self.eval_set is None else net.get_dataset(*self.eval_set)
+        self._record(net)
 
     def _make_tracker(self, net: Any) -> NormTracker:
         """Return the tracker, with data or a shape where a norm depends on them."""

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-from .._validation import check_integer, check_same_length
+from .._validation import check_integers, check_same_length
 from .images import ImageClassifier
 
 __all__ = ["ResNetClassifier", "residual_network"]
@@ -163,9 +163,9 @@ class ResNetClassifier(ImageClassifier):
         self.verbose = verbose
 
     def _build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+        check_integers(self.widths, "widths")
+        check_integers(self.depths, "depths")
         check_same_length(widths=self.widths, depths=self.depths)
-        for number in (*self.widths, *self.depths):
-            check_integer(number, "widths and depths")
         channels, height, width = input_shape
         return residual_network(
             (channels, height, width), n_classes, self.widths, self.depths

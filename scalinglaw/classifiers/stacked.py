@@ -152,7 +152,8 @@ def fit_stacked(
     stack = _Stack(runs)
     stack.evaluate(held_out)
     for run in runs:
-        run.tell("on_train_begin", run.data, run.targets)
+        run.tell("on_train_begin")
+        run.tell("on_epoch_begin", dataset_train=run.dataset())
     iterators = [run.batches() for run in runs]
     n_steps = classifiers[0].max_epochs * len(iterators[0])
     planned = set(record_steps(n_steps, classifiers[0].n_records).tolist())
@@ -210,10 +211,13 @@ class _Run:
         """Return error and mean loss that the stack found for this run."""
         return checked_scores(*self.scores[dataset is self.recorder._train])
 
+    def dataset(self) -> Any:
+        """Return the data as the net would train on them."""
+        return self.net.get_dataset(self.data, self.targets)
+
     def batches(self) -> Any:
         """Return the iterator that the net would train on."""
-        dataset = self.net.get_dataset(self.data, self.targets)
-        return self.net.get_iterator(dataset, training=True)
+        return self.net.get_iterator(self.dataset(), training=True)
 
     def tell(self, event: str, *args: Any, **kwargs: Any) -> None:
         """Let the recorder do its work, until the run has diverged."""

@@ -1,0 +1,158 @@
+"""What the classifiers take as data, and what they say to what they do not."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from sklearn.exceptions import NotFittedError
+from torch import nn
+
+from scalinglaw import CNNClassifier, ResNetClassifier, TrajectoryClassifier
+from scalinglaw.datasets import load_images
+
+
+def _cnn(**changes):
+    settings = {
+        "conv_widths": (2, 4),
+        "hidden_width": 8,
+        "max_epochs": 2,
+        "n_records": 3,
+        "random_state": 0,
+        "device": "cpu",
+    }
+    return CNNClassifier(**settings | changes)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_images("digits")
+    return X[:200], y[:200]
+
+
+@pytest.mark.parametrize("wrap", [torch.tensor, list], ids=["tensor", "list"])
+@pytest.mark.parametrize("kind", ["image", "module"])
+def test_bytes_are_bytes_in_whatever_they_come(digits, wrap, kind):
+    X, y = digits
+    if kind == "image":
+        classifier = _cnn()
+    else:
+        torch.manual_seed(0)
+        linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        classifier = TrajectoryClassifier(
+            linear, max_epochs=2, n_records=3, random_state=0, device="cpu"
+        )
+    expected = classifier.fit(X, y).predict_proba(X)
+    assert_array_equal(classifier.predict_proba(wrap(X)), expected)
+    assert_array_equal(classifier.fit(wrap(X), y).predict_proba(X), expected)
+
+
+class _ShiftsInPlace(nn.Module):
+    def __init__(self, input_shape, n_classes):
+        super().__init__()
+        self.linear = nn.Linear(input_shape[0], n_classes)
+
+    def forward(self, X):
+        X -= 2.0
+        return self.linear(X)
+
+
+class _ShiftsACopy(_ShiftsInPlace):
+    def forward(self, X):
+        return self.linear(X - 2.0)
+
+
+def test_a_network_that_works_in_place_changes_no_data():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 4)).astype("float32")
+    y = (X[:, 0] > 0).astype(int)
+    before = X.copy()
+    fitted = [
+        TrajectoryClassifier(
+            module, max_epochs=5, n_records=4, random_state=0, device="cpu"
+        ).fit(X, y, eval_set=(X, y))
+        for module in (_ShiftsInPlace, _ShiftsACopy)
+    ]
+    in_place, copied = (each.trajectory_["test_loss"] for each in fitted)
+    assert_array_equal(in_place, copied)
+    assert_array_equal(fitted[0].predict_proba(X), fitted[1].predict_proba(X))
+    assert_array_equal(X, before)
+
+
+def test_normalisation_may_be_numpy_s_moments(digits):
+    X, y = digits
+    pixels = X / 255
+    moments = pixels.mean(axis=(0, 2, 3)), pixels.std(axis=(0, 2, 3))
+    plain = tuple(values.tolist() for values in moments)
+    assert_array_equal(
+        _cnn(normalization=moments).fit(X, y).predict_proba(X),
+        _cnn(normalization=plain).fit(X, y).predict_proba(X),
+    )
+
+
+def test_columns_in_another_order_are_refused(digits):
+    X, y = digits
+    frame = pd.DataFrame(X.reshape(len(X), -1)).add_prefix("pixel")
+    cnn = _cnn(image_shape=(8, 8)).fit(frame, y)
+    assert cnn.feature_names_in_[0] == "pixel0"
+    cnn.predict(frame)
+    with pytest.raises(ValueError, match="feature names"):
+        cnn.predict(frame[frame.columns[::-1]])
+
+
+@pytest.mark.parametrize("n_outputs", [2, 5])
+def test_a_network_must_have_one_output_per_class(n_outputs):
+    X, y = np.eye(6, 4, dtype="float32"), np.arange(6) % 3
+    classifier = TrajectoryClassifier(nn.Linear(4, n_outputs), max_epochs=1)
+    message = rf"must return 3 numbers for each sample.*got \({n_outputs},\)"
+    with pytest.raises(ValueError, match=message):
+        classifier.fit(X, y)
+
+
+def test_weights_of_another_precision_are_named():
+    X, y = np.eye(6, 4, dtype="float32"), np.arange(6) % 3
+    classifier = TrajectoryClassifier(nn.Linear(4, 3).double())
+    with pytest.raises(ValueError, match=r"float32 weights.*float64 in 'weight'"):
+        classifier.fit(X, y)
+
+
+def test_images_of_another_size_are_refused_by_any_module(digits):
+    X, y = digits
+    pooled = nn.Sequential(nn.Conv2d(1, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    classifier = TrajectoryClassifier(pooled, max_epochs=1, n_records=2).fit(X, y)
+    with pytest.raises(ValueError, match=r"\(1, 8, 8\), as in fit, got \(1, 8, 6\)"):
+        classifier.predict(X[..., :6])
+
+
+def test_a_fit_that_fails_leaves_nothing_to_predict_with(digits):
+    X, y = digits
+    cnn = _cnn().fit(X, y)
+    with pytest.raises(ValueError, match="eval_set has the label 11"):
+        cnn.fit(X, y, eval_set=(X[:1], [11]))
+    with pytest.raises(NotFittedError):
+        cnn.predict(X)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"norms": None}, TypeError, "norms must be a sequence of names, got None"),
+        ({"image_shape": 64}, TypeError, "image_shape must be a sequence"),
+        ({"conv_widths": 32}, TypeError, "conv_widths must be a sequence"),
+        ({"conv_widths": (2, 0)}, ValueError, r"conv_widths\[1\] must be at least 1"),
+        ({"normalization": (0.5, 0.2)}, TypeError, r"pair \(mean, std\)"),
+        ({"normalization": "mnist"}, TypeError, r"pair \(mean, std\)"),
+        ({"normalization": ((0.5,), (0.0,))}, ValueError, "positive standard dev"),
+        ({"normalization": ((0.5,), (-0.1,))}, ValueError, "positive standard dev"),
+        ({"callbacks": [3]}, TypeError, "callbacks must hold skorch callbacks"),
+        ({"random_state": 2**63}, ValueError, r"random_state must be below 2\*\*63"),
+    ],
+)
+def test_bad_parameters_are_named(digits, parameters, error, message):
+    with pytest.raises(error, match=message):
+        _cnn(**parameters).fit(*digits)
+
+
+def test_widths_that_are_no_sequence_are_named(digits):
+    with pytest.raises(TypeError, match="depths must be a sequence of integers, got 2"):
+        ResNetClassifier(widths=(4, 4), depths=2).fit(*digits)
