@@ -9,7 +9,11 @@ import pytest
 from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
 
-from scalinglaw import ScalingLawEstimator, concat_trajectories
+from scalinglaw import (
+    ScalingLawEstimator,
+    compare_exponents,
+    concat_trajectories,
+)
 from scalinglaw.datasets import SCENARIOS, make_trajectories, read_published
 from scalinglaw.exceptions import (
     CensoredOptimumWarning,
@@ -456,3 +460,80 @@ def test_a_table_of_one_run_says_what_is_missing():
         law = ScalingLawEstimator().fit(lonely)
     assert np.isnan(law.gamma2_.estimate)
     assert isinstance(law.exponents_, pd.DataFrame)
+
+
+@pytest.mark.parametrize("scale", [3e-3, 3e3])
+def test_the_unit_of_another_metric_moves_no_interval(scale):
+    # n_test is the noise of counted errors, not that of a mean loss.
+    table = make_trajectories(n_test=10_000, random_state=0)
+    fits = []
+    for unit in (1.0, scale):
+        table["test_loss"] = unit * table["test_error"]
+        fits.append(ScalingLawEstimator(metric="test_loss").fit(table).exponents_)
+    assert_allclose(fits[0], fits[1], rtol=1e-6)
+
+
+def test_a_forecast_curve_is_no_higher_than_the_plateau():
+    table = make_trajectories(random_state=1)
+    law = ScalingLawEstimator().fit(table)
+    log_norm = np.linspace(0, 30, 600)
+    curve = law.predict_curve(250, log_norm)
+    assert np.nanmax(curve) <= table["test_error"].max()
+    with pytest.raises(TypeError, match="train_size must be one number, got 2"):
+        law.predict_curve([250, 500], log_norm)
+
+
+def test_one_train_size_is_the_reason_that_is_given():
+    table = make_trajectories(random_state=1)
+    with (
+        pytest.warns(UnresolvedExponentWarning, match="knees need at least 3"),
+        pytest.warns(UnresolvedExponentWarning, match="the table has one train size"),
+    ):
+        law = ScalingLawEstimator().fit(table[table["train_size"] == 250])
+    with pytest.raises(ValueError, match="the table has one train size"):
+        law.predict([1000])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"norm": None}, TypeError, "norm must be a name"),
+        ({"metric": None}, TypeError, "metric must be a name"),
+        ({"min_train_size": "a"}, TypeError, "min_train_size must be a number"),
+        ({"min_train_size": [100]}, TypeError, "min_train_size must be a number"),
+        ({"min_train_size": np.nan}, ValueError, "min_train_size must be at least 0"),
+        (
+            {"method": "published", "min_train_size": {"gamma1": 1e9}},
+            ValueError,
+            "min_train_size=.* leaves no train size",
+        ),
+        ({"method": "published", "offset": True}, ValueError, "offset=True needs"),
+        ({"method": "published", "landmark": "knee"}, ValueError, "landmark='knee'"),
+    ],
+)
+def test_parameters_that_cannot_be_are_named(parameters, error, message):
+    with pytest.raises(error, match=message):
+        ScalingLawEstimator(**parameters).fit(make_trajectories(random_state=1))
+
+
+def test_columns_twice_and_named_indexes():
+    table = make_trajectories(random_state=1)
+    expected = ScalingLawEstimator().fit(table).exponents_
+    indexed = ScalingLawEstimator().fit(table.set_index("seed", drop=False))
+    assert_allclose(indexed.exponents_, expected, rtol=0)
+    twice = pd.concat([table, table[["epoch"]]], axis=1)
+    with pytest.raises(ValueError, match="two columns named 'epoch'"):
+        ScalingLawEstimator().fit(twice)
+
+
+def test_a_paired_comparison_takes_the_train_sizes_of_the_exponent():
+    laws = {
+        name: ScalingLawEstimator(
+            method="published", min_train_size={"gamma2": 1000}
+        ).fit(make_trajectories(random_state=seed))
+        for seed, name in enumerate("ab")
+    }
+    gap = laws["a"].gamma2_.estimate - laws["b"].gamma2_.estimate
+    for paired in (False, True):
+        found = compare_exponents(laws, "gamma2", paired=paired).differences
+        assert found["difference"].iloc[0] == pytest.approx(gap)

@@ -73,3 +73,13 @@ def test_bad_values_are_named():
         PowerLawFit().fit([1, 2, 3], [1, 2])
     with pytest.raises(ValueError, match="cov_type must be one of"):
         PowerLawFit(cov_type="HC9").fit([1, 2, 3], [1, 2, 3])
+
+
+@pytest.mark.parametrize("unit", [1e-15, 1e-9, 1e9])
+def test_the_unit_of_y_moves_no_exponent_beside_an_offset(unit):
+    rng = np.random.default_rng(0)
+    x = np.geomspace(1, 1e3, 12)
+    y = (0.1 + x**-0.7) * np.exp(0.01 * rng.normal(size=12))
+    one = PowerLawFit(offset=True).fit(x, y)
+    other = PowerLawFit(offset=True).fit(x, unit * y)
+    assert other.exponent_ == pytest.approx(one.exponent_, rel=1e-6)

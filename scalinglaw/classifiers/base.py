@@ -95,7 +95,7 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         self._check_parameters()
         for name in ("net_", "module_", "trajectory_"):
             # Should this fit fail, nothing of an earlier one is left to predict with.
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         X, codes = self._check_training_data(X, y)
         held_out = None if eval_set is None else self._check_eval_set(*_pair(eval_set))
         data, targets = self._to_tensors(X, codes)

@@ -287,6 +287,9 @@ def _paired_difference(
     column, sign = columns[exponent]
     merged = first.landmarks_.merge(second.landmarks_, on="train_size")
     merged = merged[~(merged["censored_x"] | merged["censored_y"])]
+    # Published fits may take other train sizes for gamma2 than for gamma_measured.
+    smallest = max(law._smallest_sizes()[exponent] for law in (first, second))
+    merged = merged[merged["train_size"] >= smallest]
     if len(merged) < 4:
         raise ValueError(
             "paired=True needs 4 train sizes that both models share, got "

@@ -131,15 +131,22 @@ def prepare(source: Any, norm: str, metric: str) -> pd.DataFrame:
     check_columns(
         table.columns, ("train_size", "seed", "epoch"), "the trajectory table"
     )
+    repeated = table.columns[table.columns.duplicated()]
+    if len(repeated):
+        raise ValueError(f"trajectories has two columns named {repeated[0]!r}.")
+    # An index may have the name of a column.
+    table = table.reset_index(drop=True)
     _check_one_model(table)
     table = sort_trajectories(table)
     log_norm = f"log_{norm}"
     table = _longest_stretches(table, [c for c in (log_norm, metric) if c in table])
     table = check_trajectories(table, norm=norm, metric=metric)
     table = _drop_zero_norms(table, log_norm)
-    table = _with_log_error(table, metric)
+    table = _drop_stumps(_with_log_error(table, metric))
     columns = ["train_size", "seed", "epoch", log_norm, metric, "log_error"]
-    columns += [name for name in ("n_test", "log_norm_opt") if name in table]
+    # Only errors are counted; of a mean loss the number of examples says nothing.
+    known = ("log_norm_opt", "n_test") if metric == "test_error" else ("log_norm_opt",)
+    columns += [name for name in known if name in table]
     table = table[columns].rename(columns={log_norm: "log_norm"})
     _warn_of_falling_norms(table)
     return table
@@ -370,15 +377,38 @@ def _with_log_error(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     if zero.any() and "n_test" in table and metric == "test_error":
         error = np.where(zero, 0.5 / (table["n_test"].to_numpy() + 1), error)
     elif zero.any():
-        warnings.warn(
+        text = (
             f"{plural(int(zero.sum()), 'checkpoint')} with {metric} 0 left out, "
-            "which flattens the optimum. Record n_test, the number of test "
-            "examples, and they count as half an error.",
-            TrajectoryWarning,
-            stacklevel=5,
+            "which flattens the optimum."
         )
+        if metric == "test_error":
+            text += (
+                " Record n_test, the number of test examples, and they count as half "
+                "an error."
+            )
+        warnings.warn(text, TrajectoryWarning, stacklevel=5)
         table, error = table[~zero].reset_index(drop=True), error[~zero]
     return table.assign(log_error=np.log(error))
+
+
+def _drop_stumps(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out runs of which a single checkpoint is left."""
+    count = table.groupby(["train_size", "seed"])["epoch"].transform("size")
+    stump = count.to_numpy() < 2
+    if not stump.any():
+        return table
+    if stump.all():
+        raise ValueError(
+            "every run has a single checkpoint left whose norm and error are not zero: "
+            "there is nothing to fit."
+        )
+    warnings.warn(
+        f"{plural(int(stump.sum()), 'run')} left out, of which a single checkpoint has "
+        "a norm and an error that are not zero.",
+        TrajectoryWarning,
+        stacklevel=5,
+    )
+    return table[~stump].reset_index(drop=True)
 
 
 def _warn_of_falling_norms(table: pd.DataFrame) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from .._validation import check_fraction, check_option, check_window
+from .._validation import check_fraction, check_number, check_option, check_window
 from .curves import Curves, as_curves, prepare
 from .fitted import FittedLaws
 from .forecast import forecast_curve, forecast_optimum
@@ -34,6 +34,7 @@ from .window import Window, average_over_seeds
 __all__ = ["ScalingLawEstimator"]
 
 _FITTED_EXPONENTS = ("gamma1", "gamma2", "gamma_measured")
+_NAMED = {"norm": "spectral_complexity", "metric": "test_error"}
 
 
 class ScalingLawEstimator(TransformerMixin, BaseEstimator):
@@ -82,7 +83,8 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
         The same, with ``estimate``, ``std_err``, ``df`` and ``conf_int(alpha)``.
     consistency_ : Series
         ``difference`` (predicted less measured), ``std_err``, ``df``,
-        ``statistic``, ``p_value``; NaN where gamma1 is unresolved.
+        ``statistic``, ``p_value``; NaN where gamma1 is unresolved. Of
+        ``method="published"``, which resolves nothing, with the paper's errors.
     optima_ : DataFrame
         One row per run: ``train_size``, ``seed``, ``log_norm`` and ``error`` at the
         lowest error, and whether it is ``censored`` (at the last checkpoint).
@@ -176,7 +178,8 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
         ValueError
             If a parameter or the table breaks a rule; the message names both.
         """
-        smallest = self._check_parameters()
+        self._check_parameters()
+        smallest = self._smallest_sizes()
         table = prepare(trajectories, self.norm, self.metric)
         table = self._restrict(table, smallest)
         curves = as_curves(table)
@@ -199,7 +202,8 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
             In the form of ``exponents_``.
         """
         check_is_fitted(self)
-        smallest = self._check_parameters()
+        self._check_parameters()
+        smallest = self._smallest_sizes()
         table = self._restrict(prepare(trajectories, self.norm, self.metric), smallest)
         curves = as_curves(table)
         laws = self._fit_curves(table, curves, smallest, learned=True)
@@ -317,18 +321,31 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
             return f"<pre>{self!r}</pre>"
         return self.summary().as_html()
 
-    def _check_parameters(self) -> dict[str, float]:
-        """Return the smallest train size by exponent."""
+    def _check_parameters(self) -> None:
+        for name in ("norm", "metric"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(
+                    f"{name} must be a name, such as {_NAMED[name]!r}, got "
+                    f"{getattr(self, name)!r}."
+                )
         check_option(self.method, "method", ("pooled", "published"))
         check_option(self.landmark, "landmark", ("auto", "knee", "minimum"))
         check_option(self.offset, "offset", (False, True))
         check_fraction(self.confidence_level, "confidence_level")
         check_window(self.window)
+        if self.method == "published" and (self.offset or self.landmark == "knee"):
+            name = "offset" if self.offset else "landmark"
+            raise ValueError(
+                f"{name}={getattr(self, name)!r} needs method='pooled': the paper's "
+                "method takes minima, and nothing off the errors."
+            )
+
+    def _smallest_sizes(self) -> dict[str, float]:
+        """Return the smallest train size by exponent."""
         sizes = self.min_train_size
         if not isinstance(sizes, Mapping):
-            return dict.fromkeys(
-                _FITTED_EXPONENTS, 0 if sizes is None else float(sizes)
-            )
+            smallest = _smallest(sizes, "min_train_size")
+            return dict.fromkeys(_FITTED_EXPONENTS, smallest)
         for name in sizes:
             check_option(name, "min_train_size's key", _FITTED_EXPONENTS)
         if self.method == "pooled":
@@ -336,13 +353,16 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
                 "min_train_size must be one number for method='pooled', got a dict: "
                 "predicted and measured exponents are compared on the same train sizes."
             )
-        return {name: float(sizes.get(name) or 0) for name in _FITTED_EXPONENTS}
+        return {
+            name: _smallest(sizes.get(name), f"min_train_size[{name!r}]")
+            for name in _FITTED_EXPONENTS
+        }
 
     def _restrict(
         self, table: pd.DataFrame, smallest: dict[str, float]
     ) -> pd.DataFrame:
         kept = table[table["train_size"] >= min(smallest.values())]
-        if kept.empty:
+        if max(smallest.values()) > table["train_size"].max():
             raise ValueError(
                 f"min_train_size={self.min_train_size} leaves no train size: the "
                 f"largest is {table['train_size'].max()}."
@@ -428,15 +448,15 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
 
     def _collapse(
         self, curves: Curves, laws: FittedLaws
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the curves averaged over seeds, relative to their landmarks."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the curves relative to their landmarks, and the log errors."""
         if self.method == "published":
-            size = curves.size
-            return curves.x - laws.landmarks.x[size], curves.y - laws.landmarks.y[size]
-        means = average_over_seeds(curves.less(laws.offset))
-        x = means.x - laws.landmarks.x[:, None]
-        y = means.y - laws.landmarks.y[:, None]
-        return x.ravel(), y.ravel()
+            x, y, size = curves.x, curves.y, curves.size
+        else:
+            means = average_over_seeds(curves.less(laws.offset))
+            x, y = means.x.ravel(), means.y.ravel()
+            size = np.repeat(np.arange(curves.n_sizes), means.x.shape[1])
+        return x - laws.landmarks.x[size], y - laws.landmarks.y[size], y
 
     def _optima_of(self, curves: Curves) -> np.ndarray:
         """Return the log error at the optimum of other curves, by train size."""
@@ -444,3 +464,7 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
             return average_minima(curves, raw_minima(curves)).y
         means = average_over_seeds(curves)
         return average_minima(curves, smoothed_minima(curves, means)).y
+
+
+def _smallest(value: Any, name: str) -> float:
+    return 0.0 if value is None else check_number(value, name, minimum=0, strict=False)

@@ -68,7 +68,7 @@ def fit_forecast(
         y, reached = landmarks.y + shift, usable
     x, y = np.log(curves.train_sizes)[reached], y[reached]
     line, _ = fit_line(x, y, -1)
-    runs = usable[curves.size_of_run]
+    runs = usable[curves.size_of_run] & optima.reached
     size = curves.train_sizes[curves.size_of_run[runs]]
     line = replace(line, scatter_growth=scatter_growth(size, optima.y[runs]))
     if not consistency.p_value > _CONTRADICTED or not line.std_err > 0:
@@ -173,7 +173,7 @@ def forecast_optimum(
     if law is None:
         raise ValueError(
             "there is no data law to forecast from: gamma_measured has no number, "
-            "because training stopped before the optimum in too many train sizes."
+            f"{_why_no_law(len(laws.landmarks.x))}."
         )
     left = np.exp(law.predict(log_size))
     error = laws.offset + left
@@ -198,7 +198,7 @@ def forecast_curve(
     log_norm: Any,
     optimum_law: Line | None,
     data_law: Line | None,
-    master: tuple[np.ndarray, np.ndarray],
+    master: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> np.ndarray:
     """Place the collapsed master curve at a train size.
 
@@ -211,7 +211,8 @@ def forecast_curve(
     optimum_law, data_law : Line or None
         Where the curve goes.
     master : tuple of arrays
-        Log norm and log error relative to the landmark, of all train sizes.
+        Log norm and log error relative to the landmark, of all train sizes, and the
+        log error itself.
 
     Returns
     -------
@@ -220,16 +221,22 @@ def forecast_curve(
 
     Raises
     ------
-    ValueError
-        If one of the laws is missing.
+    TypeError, ValueError
+        If `train_size` is not one positive number, or one of the laws is missing.
     """
-    log_size = np.log(check_positive(np.atleast_1d(train_size), "train_size"))
+    if np.size(train_size) != 1:
+        raise TypeError(
+            f"train_size must be one number, got {np.size(train_size)} of them: a call "
+            "forecasts one curve."
+        )
+    log_size = np.log(check_positive(np.ravel(train_size), "train_size"))
     if optimum_law is None or data_law is None:
         raise ValueError(
-            "a curve cannot be placed without both the optimum law and the data law: "
-            "train longer, so that the optima are reached."
+            "a curve cannot be placed without both the optimum law and the data law, "
+            "which have no number: the table has one train size, or training stopped "
+            "before the optimum in too many."
         )
-    x, y = (np.asarray(values, dtype=float) for values in master)
+    x, y, log_error = master
     known = np.isfinite(x) & np.isfinite(y)
     edges = np.linspace(x[known].min(), x[known].max(), _N_BINS + 1)
     cell = np.clip(np.digitize(x[known], edges) - 1, 0, _N_BINS - 1)
@@ -239,4 +246,12 @@ def forecast_curve(
     height = np.bincount(cell, y[known], _N_BINS)[filled] / count[filled]
     at = np.asarray(log_norm, dtype=float) - float(optimum_law.predict(log_size)[0])
     relative = np.interp(at, middle, height, left=np.nan, right=np.nan)
-    return relative + float(data_law.predict(log_size)[0])
+    # Plateaus are as high for every train size, and do not collapse.
+    highest = np.max(log_error[known])
+    return np.minimum(relative + float(data_law.predict(log_size)[0]), highest)
+
+
+def _why_no_law(n_sizes: int) -> str:
+    if n_sizes == 1:
+        return "because the table has one train size"
+    return "because training stopped before the optimum in too many train sizes"

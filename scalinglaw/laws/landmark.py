@@ -40,6 +40,9 @@ class Landmarks:
         ``"knee"`` or ``"minimum"``.
     moved_x, moved_y : Influence or None
         How the landmarks move with the log errors, where that was worked out.
+    early : array of bool of shape (n,) or None
+        Of single runs: whether it ended long before the optimum of the other runs of
+        its train size, and so has none.
     """
 
     x: np.ndarray
@@ -48,6 +51,14 @@ class Landmarks:
     kind: str = "minimum"
     moved_x: Influence | None = None
     moved_y: Influence | None = None
+    early: np.ndarray | None = None
+
+    @property
+    def reached(self) -> np.ndarray:
+        """Which of the runs lasted until about their optimum."""
+        if self.early is None:
+            return np.ones(len(self.x), dtype=bool)
+        return ~self.early
 
     def influence_on_x(self, gamma1: float) -> Influence:
         """Return how the log norms of the landmarks move with the log errors.
@@ -125,11 +136,18 @@ def smoothed_minima(curves: Curves, means: MeanCurves) -> Landmarks:
     best = np.argmin(filled, axis=1)
     rows = np.arange(len(best))
     last = (~np.isnan(y)).sum(axis=1) - 1
-    return Landmarks(x[rows, best], value[rows, best], best == last)
+    at, censored = x[rows, best], best == last
+    typical = np.array(
+        [np.median(at[curves.runs_of(size)]) for size in range(curves.n_sizes)]
+    )
+    early = np.nanmax(x, axis=1) < typical[curves.size_of_run] - bandwidth
+    return Landmarks(at, value[rows, best], censored | early, early=early)
 
 
 def average_minima(curves: Curves, optima: Landmarks) -> Landmarks:
     """Average the optima over the seeds of each train size, in logs.
+
+    Runs that ended early have no optimum, and are left out.
 
     Parameters
     ----------
@@ -143,12 +161,13 @@ def average_minima(curves: Curves, optima: Landmarks) -> Landmarks:
     Landmarks
         One per train size; censored where most of its runs are.
     """
-    size, n = curves.size_of_run, curves.n_sizes
+    runs, n = optima.reached, curves.n_sizes
+    size = curves.size_of_run[runs]
     count = np.bincount(size, minlength=n)
     return Landmarks(
-        np.bincount(size, optima.x, n) / count,
-        np.bincount(size, optima.y, n) / count,
-        np.bincount(size, optima.censored, n) > count / 2,
+        np.bincount(size, optima.x[runs], n) / count,
+        np.bincount(size, optima.y[runs], n) / count,
+        np.bincount(size, optima.censored[runs], n) > count / 2,
     )
 
 

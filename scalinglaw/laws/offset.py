@@ -57,7 +57,7 @@ def fit_offset(curves: Curves) -> Estimate:
             bounds=(0.0, largest),
             args=(curves, error, inside),
             method="bounded",
-            options={"xatol": 1e-9},
+            options={"xatol": 1e-9 * largest},
         )
         offset = float(found.x) if found.x > 1e-6 * largest else 0.0
     current = curves.less(offset)

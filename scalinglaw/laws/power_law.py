@@ -223,8 +223,9 @@ def _regression(
     """Return the regressors of (log scale, exponent, offset) and the target."""
     columns = [np.ones_like(log_x), -log_x]
     if with_offset:
-        # Linearised: what a change of the offset does to log(y - offset).
-        columns.append(-1.0 / (y - offset))
+        # Linearised: what a change of the offset does to log(y - offset), as a share of
+        # the smallest, so that the unit of y does not matter.
+        columns.append(-(y - offset).min() / (y - offset))
     return np.column_stack(columns), np.log(y - offset)
 
 
@@ -240,7 +241,9 @@ def _best_offset(log_x: np.ndarray, y: np.ndarray) -> float:
         solution = np.linalg.lstsq(design, target, rcond=None)[0]
         return float(np.sum((target - design @ solution) ** 2))
 
+    # The tolerance is in the unit of y.
+    tolerance = {"xatol": 1e-12 * largest}
     found = optimize.minimize_scalar(
-        misfit, bounds=(0.0, largest), method="bounded", options={"xatol": 1e-12}
+        misfit, bounds=(0.0, largest), method="bounded", options=tolerance
     )
     return float(found.x) if found.fun < misfit(0.0) else 0.0

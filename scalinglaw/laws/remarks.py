@@ -77,6 +77,13 @@ def remark_on_optima(
         text += "." if landmarks.kind == "knee" else ', or use landmark="knee".'
         warnings.warn(text, CensoredOptimumWarning, stacklevel=5)
         remarks += (text,)
+    if not optima.reached.all():
+        text = (
+            f"{plural(int((~optima.reached).sum()), 'run')} ended long before the "
+            "optimum of the other runs of their train size: left out of the optima."
+        )
+        warnings.warn(text, CensoredOptimumWarning, stacklevel=5)
+        remarks += (text,)
     if landmarks.kind == "knee" and landmarks.censored.any():
         sizes = ", ".join(map(str, curves.train_sizes[landmarks.censored]))
         text = f"training stopped before the knee of train size {sizes}: left out."
@@ -90,7 +97,12 @@ def warn_of_support(landmarks: Landmarks, usable: np.ndarray) -> None:
     n_usable = int(usable.sum())
     if n_usable >= MIN_SIZES:
         return
-    if n_usable >= 2:
+    if usable.size == 1:
+        text = (
+            "gamma2 and gamma_measured have no number: the table has one train size, "
+            f"and at least {MIN_SIZES} are needed for their intervals."
+        )
+    elif n_usable >= 2:
         text = (
             f"gamma2 and gamma_measured have no interval: {n_usable} train "
             f"sizes are too few, at least {MIN_SIZES} are needed."

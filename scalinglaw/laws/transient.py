@@ -137,11 +137,26 @@ def _after_transient(curves: Curves, whole: Beginning) -> Beginning | None:
 
 
 def _cut(curves: Curves, start: float) -> Curves | None:
-    """Return the curves from `start` on; None if too little lies there."""
-    kept = curves.x >= start
-    if np.bincount(curves.run[kept], minlength=curves.n_runs).min() < _MIN_POINTS:
+    """Return the curves from `start` on; None if too little lies there.
+
+    A run with too few checkpoints there is left out, as long as it is not one of most
+    of its train size.
+    """
+    inside = curves.x >= start
+    enough = np.bincount(curves.run[inside], minlength=curves.n_runs) >= _MIN_POINTS
+    n_enough = np.bincount(curves.size_of_run, enough, curves.n_sizes)
+    n_runs = np.bincount(curves.size_of_run, minlength=curves.n_sizes)
+    if (n_enough < n_runs / 2).any():
         return None
-    return replace(curves, x=curves.x[kept], y=curves.y[kept], run=curves.run[kept])
+    kept = inside & enough[curves.run]
+    renumbered = np.cumsum(enough) - 1
+    return replace(
+        curves,
+        x=curves.x[kept],
+        y=curves.y[kept],
+        run=renumbered[curves.run[kept]],
+        size_of_run=curves.size_of_run[enough],
+    )
 
 
 def _beyond(curves: Curves, start: float) -> tuple[Curves, MeanCurves] | None:

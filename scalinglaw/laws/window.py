@@ -330,16 +330,21 @@ def _disagreement(
     bandwidth: float,
 ) -> float:
     """Return the standard error of the steepest slope, from the spread over seeds."""
-    degrees = curves.n_runs - curves.n_sizes
-    if degrees < 1:
-        return 0.0
     peak = np.argmin(np.where(np.isnan(slope), np.inf, slope), axis=1)
     at = x[np.arange(curves.n_sizes), peak][curves.size_of_run]
     _, of_runs = local_linear(at[:, None], *points, bandwidth)
-    known = np.isfinite(of_runs[:, 0])
+    # A run that ended before the steepest point has no slope there, only a line that
+    # would have to be drawn on.
+    x_of_runs = points[0]
+    inside = (at >= np.nanmin(x_of_runs, axis=1)) & (at <= np.nanmax(x_of_runs, axis=1))
+    known = np.isfinite(of_runs[:, 0]) & inside
     size = curves.size_of_run[known]
+    n_sizes = len(np.unique(size))
+    degrees = len(size) - n_sizes
+    if degrees < 1:
+        return 0.0
     spread = demean(of_runs[known, 0], size)
-    seeds = curves.n_runs / curves.n_sizes
+    seeds = len(size) / n_sizes
     return float(np.sqrt(np.sum(spread**2) / degrees / seeds))
 
 

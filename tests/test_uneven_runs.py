@@ -1,0 +1,87 @@
+"""Runs that ended early must not move the laws of those that did not."""
+
+import numpy as np
+import pytest
+
+from scalinglaw import ScalingLawEstimator
+from scalinglaw.datasets import make_trajectories
+from scalinglaw.exceptions import CensoredOptimumWarning, TrajectoryWarning
+
+TRUTH = {"gamma1": 0.5, "gamma2": 1.0}
+
+
+def _stopped(table, n_records, seeds=(0,), sizes=None):
+    """The table, with some runs cut after their first records."""
+    epochs = np.sort(table["epoch"].unique())
+    cut = table["seed"].isin(seeds) & (table["epoch"] >= epochs[n_records])
+    if sizes is not None:
+        cut &= table["train_size"].isin(sizes)
+    return table[~cut]
+
+
+@pytest.mark.parametrize("n_records", [2, 3, 6, 20, 30])
+@pytest.mark.parametrize("landmark", ["auto", "minimum"])
+def test_a_seed_that_stopped_early_moves_no_exponent(n_records, landmark):
+    whole = make_trajectories(random_state=1)
+    law = ScalingLawEstimator(landmark=landmark)
+    expected = law.fit(whole[whole["seed"] != 0]).exponents_
+    with pytest.warns(CensoredOptimumWarning, match="6 runs ended long before"):
+        law.fit(_stopped(whole, n_records))
+    assert law.resolved_
+    for name, truth in TRUTH.items():
+        row = law.exponents_.loc[name]
+        assert row["ci_low"] <= truth <= row["ci_high"]
+        assert row["estimate"] == pytest.approx(
+            expected.loc[name, "estimate"], rel=0.01
+        )
+    assert law.consistency_["p_value"] > 0.05
+
+
+def test_a_seed_that_stopped_early_moves_no_forecast():
+    whole = make_trajectories(random_state=1)
+    law = ScalingLawEstimator().fit(whole)
+    expected, low, high = (
+        values[0] for values in law.predict([64_000], return_interval=True)
+    )
+    with pytest.warns(CensoredOptimumWarning):
+        law.fit(_stopped(whole, 3))
+    assert low < law.predict([64_000])[0] < high
+    assert law.predict([64_000])[0] == pytest.approx(expected, rel=0.02)
+    assert law.score(whole) > 0.99
+    early = law.optima_[law.optima_["seed"] == 0]
+    assert early["censored"].all()
+
+
+def test_complete_runs_are_all_in_the_optima():
+    # Seeds whose norms differ end at different norms, and none of them early.
+    law = ScalingLawEstimator().fit(make_trajectories(random_state=3))
+    assert not law.optima_["censored"].any()
+
+
+@pytest.mark.parametrize("transient", [0.3, 0.5, 1.0])
+def test_a_short_run_does_not_hide_a_transient(transient):
+    whole = make_trajectories(transient=transient, random_state=0)
+    largest = whole["train_size"].max()
+    short = (
+        (whole["seed"] == 0) & (whole["train_size"] == largest) & (whole["epoch"] >= 12)
+    )
+    with pytest.warns(CensoredOptimumWarning):
+        law = ScalingLawEstimator().fit(whole[~short])
+    assert law.resolved_
+    low, high = law.exponents_.loc["gamma1", ["ci_low", "ci_high"]]
+    assert low <= 0.5 <= high
+
+
+def test_a_run_with_one_usable_checkpoint_is_left_out():
+    table = make_trajectories(random_state=1).drop(columns="n_test", errors="ignore")
+    stump = (table["seed"] == 0) & (table["train_size"] == 250)
+    broken = table.copy()
+    broken.loc[stump & (table["epoch"] > 0), "test_error"] = 0.0
+    law = ScalingLawEstimator()
+    with (
+        pytest.warns(TrajectoryWarning, match="test_error 0 left out"),
+        pytest.warns(TrajectoryWarning, match="1 run left out"),
+    ):
+        law.fit(broken)
+    expected = ScalingLawEstimator().fit(table[~stump]).exponents_
+    np.testing.assert_array_equal(law.exponents_, expected)
