@@ -319,6 +319,7 @@ def test_a_weight_that_is_nan_names_its_layer():
         ("net", PER_LAYER, TypeError, "pass its module_"),
         ("net", ["l1"], TypeError, "pass its module_"),
         (nn.Linear(2, 2), "l1", TypeError, r"Write names=\('l1',\)"),
+        (nn.Linear(2, 2), None, TypeError, "names must be a sequence of names"),
         (nn.Linear(2, 2), ["l2"], ValueError, "names must be among"),
         (nn.Linear(2, 2, dtype=torch.cfloat), PER_LAYER, TypeError, "must be real"),
     ],

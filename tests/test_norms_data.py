@@ -61,6 +61,24 @@ def _fisher_rao(module, X, y, **options):
     return compute_norms(module, ["fisher_rao"], X=X, y=y, **options)["fisher_rao"]
 
 
+def _old_hook(hook):
+    """One of the older functions, which warn that there are newer ones."""
+
+    def apply(layer):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return hook(layer)
+
+    return apply
+
+
+HOOKS = {
+    "weight_norm": _old_hook(torch.nn.utils.weight_norm),
+    "spectral_norm": _old_hook(torch.nn.utils.spectral_norm),
+    "prune": lambda layer: prune.random_unstructured(layer, "weight", 0.5),
+}
+
+
 def _by_gradients(module, X, y):
     """Root mean square of parameters times gradient, sample by sample."""
     twin = copy.deepcopy(module).double().eval()
@@ -131,13 +149,86 @@ def test_parametrized_weights_count_as_what_they_make(parametrize):
     assert torch.allclose(net(X), plain(X), atol=1e-6)  # and net is as it was
 
 
-def test_a_derivative_that_torch_lacks_is_told():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        net = torch.nn.utils.weight_norm(nn.Linear(4, 3))
+@pytest.mark.parametrize("hook", HOOKS)
+def test_weights_behind_an_older_hook_count_as_what_it_makes(hook):
+    torch.manual_seed(0)
+    net = nn.Sequential(HOOKS[hook](nn.Linear(4, 4)), nn.ReLU(), nn.Linear(4, 3))
+    plain = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3))
     X, y = torch.randn(6, 4), torch.arange(6) % 3
+    outputs = net.eval()(X)
+    with torch.no_grad():
+        plain[0].weight.copy_(net[0].weight)
+        plain[0].bias.copy_(net[0].bias)
+    plain[2].load_state_dict(net[2].state_dict())
+    before = net[0].weight
+    assert_allclose(_fisher_rao(net, X, y), _by_gradients(plain, X, y), atol=1e-6)
+    assert net[0].weight is before
+    assert torch.equal(net(X), outputs)
+
+
+def test_a_derivative_that_torch_lacks_is_told():
+    net = nn.Sequential(nn.EmbeddingBag(5, 4), nn.Linear(4, 3))
+    X, y = torch.arange(12).reshape(6, 2) % 5, torch.arange(6) % 3
     with pytest.raises(ValueError, match=r"forward mode.*Leave 'fisher_rao' out"):
         _fisher_rao(net, X, y)
+
+
+class _Classify(nn.Module):
+    """Tokens: an embedding, its mean, a linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(9, 4), nn.Linear(4, 3)
+
+    def forward(self, X):
+        return self.head(self.embedding(X).mean(dim=1))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int16, np.uint16])
+def test_tokens_stay_integers_where_an_embedding_looks_them_up(dtype):
+    torch.manual_seed(0)
+    net, y = _Classify(), torch.arange(6) % 3
+    tokens = torch.arange(30).reshape(6, 5) % 9
+    # The function of one-hot vectors is the same, and linear in the table.
+    plain = nn.Sequential(nn.Linear(9, 4, bias=False), nn.Linear(4, 3))
+    with torch.no_grad():
+        plain[0].weight.copy_(net.embedding.weight.T)
+    plain[1].load_state_dict(net.head.state_dict())
+    X = nn.functional.one_hot(tokens, 9).double().mean(dim=1)
+    value = _fisher_rao(net, tokens.numpy().astype(dtype), y)
+    assert_allclose(value, _by_gradients(plain, X, y), atol=1e-6)
+
+
+def test_bytes_are_numbers_even_beside_an_embedding():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    X, y = torch.arange(24, dtype=torch.uint8).reshape(6, 4), torch.arange(6) % 3
+    expected = _fisher_rao(net, X.float(), y), normalized_margins(net, X.float(), y)
+    net.positions = nn.Embedding(2, 2)
+    net.forward = lambda X: net[1](net[0](X))
+    assert _fisher_rao(net, X, y) == expected[0]
+    assert_allclose(normalized_margins(net, X, y), expected[1])
+
+
+def test_margins_of_tokens_are_refused_since_tokens_have_no_size():
+    tokens = torch.arange(30).reshape(6, 5) % 9
+    with pytest.raises(ValueError, match=r"indices of an embedding have not.*int64"):
+        normalized_margins(_Classify(), tokens, torch.arange(6) % 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("form", [lambda X: X, lambda X: X.numpy()])
+def test_a_network_that_writes_over_its_input_leaves_the_data_alone(form, dtype):
+    torch.manual_seed(0)
+    X, y = torch.randn(6, 4, dtype=dtype), torch.arange(6) % 3
+    linear = nn.Linear(4, 3, dtype=dtype)
+    net = nn.Sequential(nn.ReLU(inplace=True), linear)
+    apart = nn.Sequential(nn.ReLU(), linear)
+    data = X.clone()
+    assert _fisher_rao(net, form(data), y) == _fisher_rao(apart, X, y)
+    assert torch.equal(data, X)
+    margins = normalized_margins(net, form(data), y)
+    assert torch.equal(data, X)
+    assert_allclose(margins, normalized_margins(apart, X, y), rtol=1e-12)
 
 
 def test_pruned_weights_count_as_what_is_left():
@@ -214,6 +305,8 @@ SAMPLES, CLASSES = torch.ones(4, 2), torch.tensor([0, 1, 2, 0])
         (LINEAR, None, None, ValueError, "pass X, samples.* and y"),
         (LINEAR, SAMPLES, None, ValueError, "or leave 'fisher_rao' out"),
         (LINEAR, SAMPLES, CLASSES.float(), TypeError, "integers.*return_inverse"),
+        (LINEAR, SAMPLES, list("abca"), TypeError, "y must hold.*<U1.*return_inverse"),
+        (LINEAR, np.full((4, 2), "a"), CLASSES, TypeError, "X must hold numbers.*<U1"),
         (LINEAR, SAMPLES, CLASSES[:3], ValueError, "the same number of samples"),
         (LINEAR, SAMPLES, CLASSES + 1, ValueError, "between 0 and 2.*1 to 3"),
         (nn.Linear(2, 1), SAMPLES, CLASSES, ValueError, "one logit per class"),

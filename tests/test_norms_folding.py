@@ -1,11 +1,14 @@
 """Folding a normalisation leaves the function alone, and frees the norm of scales."""
 
+import pickle
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 
 from scalinglaw.classifiers.resnet import residual_network
 from scalinglaw.norms import (
@@ -150,6 +153,137 @@ def test_a_parametrized_layer_is_folded_as_what_it_makes():
     )
 
 
+def _old_hook(name):
+    def apply(layer):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return getattr(torch.nn.utils, name)(layer)
+
+    return apply
+
+
+@pytest.mark.parametrize("place", [0, 3], ids=["folded", "not folded"])
+@pytest.mark.parametrize(
+    "hook",
+    [
+        _old_hook("weight_norm"),
+        _old_hook("spectral_norm"),
+        lambda layer: prune.random_unstructured(layer, "weight", 0.5),
+    ],
+    ids=["weight_norm", "spectral_norm", "prune"],
+)
+def test_a_layer_with_an_older_hook_is_folded_as_what_it_makes(hook, place):
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)
+    )
+    module[place] = hook(module[place])
+    module, X = _with_statistics(module, None), torch.randn(5, 3)
+    outputs = module(X)
+    folded = fold_normalization(module)
+    assert torch.allclose(folded(X), outputs, atol=1e-5)
+    assert isinstance(folded[place].weight, nn.Parameter)
+    assert torch.equal(module(X), outputs)  # and the original is left as it was
+    names, data = ("spectral_product", "l1", "fisher_rao"), (X, torch.arange(5) % 3)
+    data = dict(zip("Xy", data, strict=True))
+    assert compute_norms(
+        module, names, fold_normalization=True, **data
+    ) == pytest.approx(compute_norms(folded, names, **data), abs=1e-6)
+
+
+class _Tied(nn.Module):
+    """Two layers with one weight, each with or without normalisation after it."""
+
+    def __init__(self, first, second):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.b.weight = self.a.weight
+        self.norm_a = nn.BatchNorm1d(4) if first else nn.Identity()
+        self.norm_b = nn.BatchNorm1d(4) if second else nn.Identity()
+
+    def forward(self, X):
+        return self.norm_b(self.b(torch.relu(self.norm_a(self.a(X)))))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "n_matrices"),
+    [(True, False, 2), (False, True, 2), (True, True, 2), (False, False, 1)],
+)
+def test_a_tied_layer_that_is_folded_counts_as_a_matrix_of_its_own(
+    first, second, n_matrices
+):
+    torch.manual_seed(0)
+    module = _with_statistics(_Tied(first, second), None)
+    folded = fold_normalization(module)
+    names = tuple(name for name in EXACT if name != "path")
+    assert compute_norms(module, names, fold_normalization=True) == pytest.approx(
+        compute_norms(folded, names), abs=1e-6
+    )
+    tables = layer_table(module, fold_normalization=True), layer_table(folded)
+    assert tables[0]["name"].tolist() == tables[1]["name"].tolist()
+    assert len(tables[0]) == n_matrices
+    for column in tables[0].columns[2:]:
+        assert_allclose(tables[0][column], tables[1][column], atol=1e-6)
+
+
+def test_folding_behind_a_linear_layer_takes_samples_as_vectors():
+    # Of sequences as long as the layer is wide, each position has its own scale.
+    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Flatten(1))
+    module, X = _with_statistics(module, None), torch.randn(6, 3)
+    folded = fold_normalization(module)
+    for copy in (folded, pickle.loads(pickle.dumps(folded))):
+        assert type(copy[1]) is nn.Identity
+        assert torch.allclose(copy(X), module(X), atol=1e-5)
+        with pytest.raises(ValueError, match=r"vectors of.*got \(2, 4, 4\)"):
+            copy(torch.randn(2, 4, 3))
+    assert torch.allclose(torch.fx.symbolic_trace(folded)(X), module(X), atol=1e-5)
+    data = {"X": torch.randn(2, 4, 3), "y": torch.arange(2)}
+    with pytest.raises(ValueError, match="Use fold_normalization=False"):
+        compute_norms(module, ["fisher_rao"], fold_normalization=True, **data)
+
+
+def test_a_normalisation_under_two_names_is_replaced_under_both():
+    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+
+    class Aliased(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.block = module[1], module
+
+        def forward(self, X):
+            return self.block(X)
+
+    net, X = _with_statistics(Aliased(), None), torch.randn(5, 3)
+    assert torch.allclose(fold_normalization(net)(X), net(X), atol=1e-5)
+
+
+def test_a_normalisation_may_be_called_by_keyword():
+    class Keyword(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.norm = nn.Linear(3, 4), nn.BatchNorm1d(4)
+            self.dropout = nn.Dropout()
+
+        def forward(self, X):
+            return self.norm(input=self.dropout(input=self.linear(input=X)))
+
+    module, X = _with_statistics(Keyword(), None), torch.randn(5, 3)
+    assert torch.allclose(fold_normalization(module)(X), module(X), atol=1e-5)
+
+
+def test_a_compiled_network_is_folded_as_the_one_that_it_wraps():
+    module, X = _net("plain"), _data()["X"]
+    folded = fold_normalization(torch.compile(module, backend="eager"))
+    assert torch.equal(folded(X), fold_normalization(module)(X))
+    layers = weight_layers(torch.compile(module, backend="eager"), True)
+    assert [layer.name for layer in layers] == ["0", "3", "7", "10"]
+
+
+def test_what_is_no_module_cannot_be_folded():
+    with pytest.raises(TypeError, match=r"a torch\.nn\.Module, got int"):
+        fold_normalization(3)
+
+
 def test_operator_norms_and_the_table_are_folded_as_well():
     module = _net("resnet")
     options = {"conv": "operator", "input_shape": (3, 8, 8)}
@@ -199,8 +333,16 @@ class _Dynamic(nn.Module):
             nn.Sequential(nn.ConvTranspose2d(4, 4, 2, groups=2), nn.BatchNorm2d(4)),
             "cannot fold '1'",
         ),
+        (nn.Sequential(nn.Linear(3, 4), nn.BatchNorm2d(4)), "cannot fold '1'"),
     ],
-    ids=["first", "after relu", "read twice", "dynamic", "grouped transposed"],
+    ids=[
+        "first",
+        "after relu",
+        "read twice",
+        "dynamic",
+        "grouped transposed",
+        "images",
+    ],
 )
 def test_a_normalisation_that_cannot_be_folded_is_named(module, match):
     for call in (fold_normalization, weight_layers):

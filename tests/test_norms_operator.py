@@ -171,6 +171,70 @@ def test_a_layer_that_meets_two_sizes_counts_with_the_larger_norm():
     assert_allclose(norm, np.log(max(tops)), atol=1e-9)
 
 
+class _Tied(nn.Module):
+    """Two convolutions with one weight, the second on images of twice the size."""
+
+    def __init__(self, dilation=1):
+        super().__init__()
+        options = {"bias": False, "dtype": torch.float64, **CIRCULAR}
+        self.small = nn.Conv2d(2, 2, 3, padding=1, **options)
+        self.large = nn.Conv2d(2, 2, 3, padding=dilation, dilation=dilation, **options)
+        self.large.weight = self.small.weight
+
+    def forward(self, X):
+        return self.small(X[..., ::2, ::2]) + self.large(X)[..., ::2, ::2]
+
+
+def _product(net, **options):
+    return compute_norms(net, ["spectral_product"], conv="operator", **options)[
+        "spectral_product"
+    ]
+
+
+def test_a_tied_weight_counts_at_the_sizes_of_all_its_layers():
+    net = _Tied()
+    # A second difference has its norm at a frequency that an image of 3x3 lacks.
+    difference = torch.tensor([-1.0, 2.0, -1.0]).double()
+    with torch.no_grad():
+        net.small.weight.copy_(torch.ones(2, 2, 1, 1) * torch.outer(*[difference] * 2))
+    small, large = (
+        np.log(np.linalg.norm(_dense(net.small, 2, (n, n)).numpy(), 2)) for n in (3, 6)
+    )
+    assert_allclose([small, large], np.log([2 * 3**2, 2 * 4**2]))
+    assert_allclose(_product(net, input_shape=(2, 6, 6)), large, atol=1e-9)
+    # With another geometry it is another operator: the first layer's counts.
+    other = _Tied(dilation=2)
+    other.load_state_dict(net.state_dict())
+    assert_allclose(_product(other, input_shape=(2, 6, 6)), small, atol=1e-9)
+
+
+def test_a_convolution_may_be_called_by_keyword():
+    class Keyword(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(2, 2, 3, padding=1)
+
+        def forward(self, X):
+            return self.conv(input=X)
+
+    net, shape = Keyword(), {"input_shape": (2, 6, 6)}
+    assert _product(net, **shape) == _product(nn.Sequential(net.conv), **shape)
+
+
+@pytest.mark.parametrize("call", [compute_norms, layer_table])
+@pytest.mark.parametrize(
+    ("shape", "error", "match"),
+    [
+        (6, TypeError, "input_shape must be a sequence of integers, got 6"),
+        ((1, 6.5, 6), TypeError, r"input_shape\[1\] must be an integer, got 6.5"),
+        ((2, 6, 6), ValueError, r"input_shape must be.*sample.*fails on \(2, 6, 6\)"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_told(call, shape, error, match):
+    with pytest.raises(error, match=match):
+        call(_circular_net(), conv="operator", input_shape=shape)
+
+
 def test_messages_of_the_operator_say_what_to_do():
     net = _circular_net()
     with pytest.raises(ValueError, match="conv must be one of 'kernel', 'operator'"):

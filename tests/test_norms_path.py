@@ -194,9 +194,9 @@ def test_paths_of_deep_networks_leave_the_range_of_floats_and_stay_finite():
 
 
 class _Custom(nn.Module):
-    def __init__(self, step):
+    def __init__(self, step, n=3):
         super().__init__()
-        self.first, self.last = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.first, self.last = nn.Linear(n, n), nn.Linear(n, n)
         self.step = step
 
     def forward(self, X):
@@ -243,9 +243,59 @@ def test_attention_of_ones_own_by_torchs_product_counts_alike():
     assert_allclose(_path(net), float(total.log()) / 2, atol=1e-9)
 
 
+def _reduce_by_numpys_names(x):
+    halves = x.unflatten(-1, (3, 2)).mean(axis=2, keepdims=True)
+    halves = torch.add(torch.sum(input=halves, axis=-1), other=1.0)
+    return torch.cat([halves, torch.mul(halves, x2=2.0)], axis=1)
+
+
+def _reduce_by_torchs_names(x):
+    halves = x.unflatten(-1, (3, 2)).mean(dim=2, keepdim=True)
+    halves = torch.sum(halves, -1) + 1.0
+    return torch.cat([halves, 2.0 * halves], dim=1)
+
+
+def test_numpys_names_of_arguments_are_those_of_torch():
+    torch.manual_seed(0)
+    net = _Custom(_reduce_by_numpys_names, 6)
+    x = torch.randn(2, 6)
+    assert torch.equal(_reduce_by_numpys_names(x), _reduce_by_torchs_names(x))
+    value = _path(net)
+    net.step = _reduce_by_torchs_names
+    assert value == _path(net)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda x: x.unflatten(-1, (2, 3)).transpose(1, 2).contiguous().view(-1, 6),
+        lambda x: (
+            x.unflatten(-1, (2, 3))
+            .mT.clone(memory_format=torch.contiguous_format)
+            .view(x.shape)
+        ),
+        lambda x: nn.functional.layer_norm(
+            x.unflatten(-1, (2, 3)).transpose(1, 2), (2,)
+        ).view_as(x),
+    ],
+    ids=["contiguous", "clone", "layer_norm"],
+)
+def test_a_view_of_what_has_changed_places_has_its_paths(step):
+    torch.manual_seed(0)
+    net = _Custom(step, 6)
+    net(torch.ones(1, 6))  # torch allows it
+    first, last = _squares(net)
+    moved = first.sum(dim=1).reshape(2, 3).T.reshape(6)
+    assert_allclose(_path(net), float((last @ moved).sum().log()) / 2, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("step", "match"),
     [
+        (
+            lambda x: torch.sum(x, dim=1, out=torch.empty(1)),
+            r"operation 'sum' \(got an unexpected keyword argument 'out'\)",
+        ),
         (lambda x: x * x, "product of two activations"),
         (torch.sigmoid, "operation 'sigmoid'"),
         (lambda x: torch.softmax(x, dim=-1), "operation 'softmax'"),
@@ -263,6 +313,16 @@ def test_a_network_of_convolutions_needs_the_shape_of_a_sample():
         _path(net)
     by_data = compute_norms(net, ["path"], X=torch.ones(2, 3, 8, 8))["path"]
     assert by_data == _path(net, (3, 8, 8))
+
+
+def test_a_shape_that_the_network_refuses_is_told():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2))
+    message = r"input_shape must be the shape of one sample.*fails on \(1, 8, 8\)"
+    with pytest.raises(ValueError, match=message):
+        _path(net, (1, 8, 8))
+    vit = VisionTransformer(8, 4, 1, 2, 8, 16, num_classes=3)
+    with pytest.raises(ValueError, match=r"fails on \(3, 6, 6\).*Wrong image height"):
+        _path(vit, (3, 6, 6))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .effective import TRANSPOSED, evaluation_mode
+from .effective import TRANSPOSED, evaluation_mode, first_input, told_of_shape
 
 __all__ = ["Operator", "input_sizes", "largest_singular_value"]
 
@@ -172,22 +172,28 @@ def input_sizes(
     -------
     dict of module to set of tuple of int
         Without the convolutions that the forward pass does not call.
+
+    Raises
+    ------
+    ValueError
+        If the network does not take a sample of that shape.
     """
     sizes: dict[nn.Module, set[tuple[int, ...]]] = {}
 
-    def note(part: Any, inputs: tuple) -> None:
-        sizes.setdefault(part, set()).add(tuple(inputs[0].shape[2:]))
+    def note(part: Any, args: tuple, kwargs: dict[str, Any]) -> None:
+        image = first_input(args, kwargs)
+        sizes.setdefault(part, set()).add(tuple(image.shape[-len(part.stride) :]))
 
     convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
     handles = [
-        part.register_forward_pre_hook(note)
+        part.register_forward_pre_hook(note, with_kwargs=True)
         for part in module.modules()
         if isinstance(part, convolutions)
     ]
     reference = next(module.parameters())
     sample = torch.zeros(1, *input_shape, dtype=reference.dtype).to(reference.device)
     try:
-        with evaluation_mode(module):
+        with evaluation_mode(module), told_of_shape(input_shape):
             module(sample)
     finally:
         for handle in handles:

@@ -21,11 +21,21 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.utils import parametrize
 
-from .effective import evaluation_mode, own_modules, plain_copy
+from .effective import (
+    evaluation_mode,
+    has_derived_tensors,
+    own_modules,
+    plain_copy,
+)
 
-__all__ = ["as_tensor", "labelled_batch", "log_fisher_rao", "log_margins"]
+__all__ = [
+    "are_tokens",
+    "as_tensor",
+    "labelled_batch",
+    "log_fisher_rao",
+    "log_margins",
+]
 
 # Samples in one pass: in float64 and with derivatives, memory is the limit.
 _BATCH = 128
@@ -44,7 +54,6 @@ def labelled_batch(X: Any, y: Any) -> tuple[Tensor, Tensor]:
     Returns
     -------
     X : Tensor
-        Integers become floating-point numbers.
     y : Tensor of int64
 
     Raises
@@ -58,12 +67,14 @@ def labelled_batch(X: Any, y: Any) -> tuple[Tensor, Tensor]:
             "takes them, and y, their classes, to the call; or leave 'fisher_rao' "
             "out of names."
         )
-    X, y = as_tensor(X), as_tensor(y)
-    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+    X = as_tensor(X, "X")
+    y = y if isinstance(y, Tensor) else np.asarray(y)
+    if not _are_integers(y):
         raise TypeError(
             f"y must hold classes as integers from 0 on, got {y.dtype}. Use "
             "np.unique(labels, return_inverse=True)."
         )
+    y = as_tensor(y, "y")
     if y.ndim != 1 or len(X) != len(y) or not len(y):
         raise ValueError(
             "X and y must hold the same number of samples, one at least, got shapes "
@@ -72,13 +83,33 @@ def labelled_batch(X: Any, y: Any) -> tuple[Tensor, Tensor]:
     return X, y.long()
 
 
-def as_tensor(values: Any) -> Tensor:
+def as_tensor(values: Any, name: str) -> Tensor:
     """Return array-like data as a tensor without gradient."""
     if isinstance(values, Tensor):
         return values.detach()
     array = np.ascontiguousarray(values)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{name} must hold numbers, got an array of {array.dtype}.")
     # torch warns of memory that it could write to and must not.
     return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def are_tokens(module: nn.Module, X: Tensor) -> bool:
+    """Whether samples are indices that an embedding of the network looks up.
+
+    Bytes are taken as images, and integers without an embedding as numbers.
+    """
+    if not _are_integers(X) or X.dtype == torch.uint8:
+        return False
+    kinds = (nn.Embedding, nn.EmbeddingBag)
+    return any(isinstance(part, kinds) for part in module.modules())
+
+
+def _are_integers(values: Tensor | np.ndarray) -> bool:
+    if isinstance(values, np.ndarray):
+        return bool(np.issubdtype(values.dtype, np.integer))
+    numbers = values.is_floating_point() or values.is_complex()
+    return not numbers and values.dtype != torch.bool
 
 
 def log_fisher_rao(module: nn.Module, X: Tensor, y: Tensor) -> float:
@@ -94,6 +125,7 @@ def log_fisher_rao(module: nn.Module, X: Tensor, y: Tensor) -> float:
     module : torch.nn.Module
         A network that returns logits of shape (n, n_classes).
     X : Tensor of shape (n, ...)
+        Integers become floating-point numbers unless an embedding looks them up.
     y : Tensor of shape (n,), int64
 
     Returns
@@ -101,8 +133,9 @@ def log_fisher_rao(module: nn.Module, X: Tensor, y: Tensor) -> float:
     float
         NaN if an output is not finite.
     """
-    if any(parametrize.is_parametrized(part) for part in module.modules()):
-        # Not the arguments of a parametrization count, but what it makes.
+    if has_derived_tensors(module):
+        # Not the arguments of a parametrization count, but what it makes: the
+        # direction of a weight of unit norm has no length that could grow.
         module = plain_copy(module)
     tensors = {
         f"{prefix}.{name}".lstrip("."): _double(tensor)
@@ -111,9 +144,11 @@ def log_fisher_rao(module: nn.Module, X: Tensor, y: Tensor) -> float:
     }
     constants = {name: _double(buffer) for name, buffer in module.named_buffers()}
     device = next(iter(tensors.values())).device
+    dtype = torch.long if are_tokens(module, X) else torch.float64
     logs = []
     for samples, labels in zip(X.split(_BATCH), y.split(_BATCH), strict=True):
-        samples = samples.to(device).double()
+        # A network may write over its input.
+        samples = samples.to(device, dtype, copy=True)
         logits, tangent = _along_parameters(module, tensors, constants, samples)
         labels = _check_logits(logits, labels.to(device))
         own = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, labels, True)
@@ -146,13 +181,14 @@ def log_margins(module: nn.Module, X: Tensor, y: Tensor) -> tuple[np.ndarray, fl
     reference = next(module.parameters())
     margins, squares = [], 0.0
     for samples, labels in zip(X.split(8 * _BATCH), y.split(8 * _BATCH), strict=True):
-        samples = samples.to(reference.device, reference.dtype)
+        squares += float(torch.linalg.vector_norm(samples.double()) ** 2)
+        # A network may write over its input.
+        samples = samples.to(reference.device, reference.dtype, copy=True)
         with evaluation_mode(module):
             logits = module(samples).double()
         labels = _check_logits(logits, labels.to(logits.device))
         others = logits.scatter(1, labels, -math.inf).max(dim=1).values
         margins.append((logits.gather(1, labels)[:, 0] - others).cpu())
-        squares += float(torch.linalg.vector_norm(samples.double()) ** 2)
     log_scale = math.log(squares) / 2 - math.log(len(X)) if squares else -math.inf
     return torch.cat(margins).numpy(), log_scale
 

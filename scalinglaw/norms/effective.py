@@ -8,23 +8,69 @@ the forward pass multiplies by.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import (
+    parametrize,
+    prune,
+    remove_spectral_norm,
+    remove_weight_norm,
+)
 
 __all__ = [
     "TRANSPOSED",
     "effective_tensor",
     "effective_tensors",
     "evaluation_mode",
+    "first_input",
+    "has_derived_tensors",
     "own_modules",
     "plain_copy",
+    "told_of_shape",
+    "uncompiled",
 ]
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def uncompiled(module: Any) -> nn.Module:
+    """Return the module itself, or the one that ``torch.compile`` has wrapped.
+
+    Raises
+    ------
+    TypeError
+        If it is no module.
+    """
+    inner = getattr(module, "_orig_mod", module)
+    if not isinstance(inner, nn.Module):
+        raise TypeError(
+            f"module must be a torch.nn.Module, got {type(module).__name__}. "
+            "Of a fitted classifier, pass its module_."
+        )
+    return inner
+
+
+def first_input(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Return what a layer of torch is called with, by position or as ``input``."""
+    return args[0] if args else kwargs["input"]
+
+
+@contextmanager
+def told_of_shape(shape: tuple[int, ...]) -> Iterator[None]:
+    """Say which shape a sample had that the forward pass refuses."""
+    try:
+        yield
+    except (RuntimeError, AssertionError, IndexError) as error:
+        # Layers raise the first; torchvision asserts; the last is a missing axis.
+        raise ValueError(
+            "input_shape must be the shape of one sample as the network takes it, "
+            f"such as (3, 32, 32): the forward pass fails on {shape} with "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 @contextmanager
@@ -56,27 +102,50 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 
 def plain_copy(module: nn.Module) -> nn.Module:
-    """Return a copy that holds what its parametrizations make.
+    """Return a copy that holds what its parametrizations and older hooks make.
 
     Returns
     -------
     torch.nn.Module
-        In evaluation mode. The older hooks (weight_norm, prune) stay.
+        In evaluation mode.
     """
     with evaluation_mode(module):
-        plain = copy.deepcopy(module)
+        # torch copies no tensor that has a history, such as what a hook has made.
+        memo: dict[int, Any] = {
+            id(value): value.detach().clone()
+            for part in module.modules()
+            for value in vars(part).values()
+            if isinstance(value, Tensor) and not value.is_leaf
+        }
+        plain = copy.deepcopy(module, memo)
         for part in list(plain.modules()):
+            _remove_older_hooks(part)
             if not parametrize.is_parametrized(part):
                 continue
             names = list(part.parametrizations)  # type: ignore[arg-type]
-            made = {name: getattr(part, name).detach() for name in names}
+            tensors = {name: getattr(part, name).detach() for name in names}
             # torch.nn.utils.parametrize.remove_parametrizations would take the
             # weight from the original too: a copy shares its generated class.
             part.__class__ = parametrize.type_before_parametrizations(part)
             del part.parametrizations
-            for name, tensor in made.items():
+            for name, tensor in tensors.items():
                 part.register_parameter(name, nn.Parameter(tensor))
     return plain
+
+
+def _remove_older_hooks(part: nn.Module) -> None:
+    """Store what weight_norm, prune and spectral_norm make as a parameter."""
+    stored = dict(part.named_parameters(recurse=False))
+    buffers = dict(part.named_buffers(recurse=False))
+    for name in effective_tensors(part):
+        # A parameter of the user's own may be named like those of a hook.
+        with suppress(ValueError):
+            if f"{name}_g" in stored and f"{name}_v" in stored:
+                remove_weight_norm(part, name)
+            elif f"{name}_mask" in buffers:
+                prune.remove(part, name)
+            elif f"{name}_u" in buffers:
+                remove_spectral_norm(part, name)
 
 
 def own_modules(module: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -115,6 +184,15 @@ def effective_tensors(part: nn.Module) -> list[str]:
     if parametrize.is_parametrized(part):
         names += list(part.parametrizations.keys())  # type: ignore[union-attr,operator]
     return names
+
+
+def has_derived_tensors(module: nn.Module) -> bool:
+    """Whether a part uses a tensor that is made of others."""
+    return any(
+        name not in dict(part.named_parameters(recurse=False))
+        for part in module.modules()
+        for name in effective_tensors(part)
+    )
 
 
 def effective_tensor(part: nn.Module, name: str) -> Tensor:

@@ -7,7 +7,7 @@ that weights of 1e30 or 1e-30 lose no digit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 import torch
@@ -110,14 +110,25 @@ def log_entry_norm(tensor: Tensor, order: float) -> Tensor:
     return norm.log() + log_scale
 
 
-def parameters(module: nn.Module) -> list[tuple[str, nn.Module, str]]:
+def parameters(
+    module: nn.Module, without: Collection[nn.Module] = ()
+) -> list[tuple[str, nn.Module, str]]:
     """Return ``(name, part, attribute)`` of every parameter in use, once.
 
     Biases, normalisation layers and embeddings are parameters as well. What a
     parametrization makes stands for what it is made of.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+    without : collection of torch.nn.Module
+        Parts to leave out. What they share with another part counts there.
     """
     found, seen = [], set()
     for prefix, part in own_modules(module):
+        if part in without:
+            continue
         for attribute in effective_tensors(part):
             tensor = dict(part.named_parameters(recurse=False)).get(attribute)
             name = f"{prefix}.{attribute}".lstrip(".")
@@ -159,14 +170,14 @@ class EntrywiseNorms:
         folds = find_folds(module) if fold_normalization else []
         # Weight and bias of a folded layer come from the fold; the parameters of the
         # normalisation are in them.
-        gone = {id(fold.normalization) for fold in folds}
-        gone |= {id(fold.layer) for fold in folds}
+        gone = {fold.normalization for fold in folds}
+        gone |= {fold.layer for fold in folds}
         self._readers: list[tuple[str, Callable[[], tuple[Tensor, ...]]]]
         with evaluation_mode(module):
             self._readers = [
                 (name, partial(_read_one, part, attribute))
-                for name, part, attribute in parameters(module)
-                if id(part) not in gone and read_parameter(part, attribute).numel()
+                for name, part, attribute in parameters(module, gone)
+                if read_parameter(part, attribute).numel()
             ]
         self._readers += [(fold.layer_name, fold.tensors) for fold in folds]
         self.module = module

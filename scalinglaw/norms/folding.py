@@ -20,7 +20,9 @@ from .effective import (
     effective_tensor,
     effective_tensors,
     evaluation_mode,
+    first_input,
     plain_copy,
+    uncompiled,
 )
 
 __all__ = ["Fold", "find_folds", "fold_normalization"]
@@ -112,10 +114,10 @@ def find_folds(module: nn.Module) -> list[Fold]:
         part = module.get_submodule(node.target)
         if not _has_fixed_scale(part):
             continue
-        source = node.args[0]
+        source = first_input(node.args, node.kwargs)
         layer = _called(module, source)
         while isinstance(layer, _TRANSPARENT) and len(source.users) == 1:
-            source = source.args[0]
+            source = first_input(source.args, source.kwargs)
             layer = _called(module, source)
         if (
             layer is None
@@ -143,6 +145,10 @@ def fold_normalization(module: nn.Module) -> nn.Module:
     running statistics has a fixed scale in evaluation; layer, group and instance
     normalisation divide by what they find in each sample, and stay.
 
+    Behind a linear layer, samples are taken to be vectors, shape (n, features). Of
+    sequences, shape (n, length, features), ``BatchNorm1d`` scales positions, which
+    no weight of the layer can do: the copy raises when it is given some.
+
     Parameters
     ----------
     module : torch.nn.Module
@@ -151,10 +157,14 @@ def fold_normalization(module: nn.Module) -> nn.Module:
     Returns
     -------
     torch.nn.Module
-        The copy, in evaluation mode. A layer that had no bias has one.
+        The copy, in evaluation mode. A layer that had no bias has one. What a
+        parametrization or a hook (``weight_norm``, ``spectral_norm``, ``prune``)
+        makes is stored as a parameter.
 
     Raises
     ------
+    TypeError
+        If `module` is no module.
     ValueError
         If the network cannot be traced by ``torch.fx``, or one of its batch
         normalisations does not follow a layer of its own.
@@ -170,6 +180,7 @@ def fold_normalization(module: nn.Module) -> nn.Module:
     >>> torch.allclose(folded(X), net.eval()(X))
     True
     """
+    module = uncompiled(module)
     folds = find_folds(module)
     folded = plain_copy(module)
     for fold in folds:
@@ -177,9 +188,32 @@ def fold_normalization(module: nn.Module) -> nn.Module:
             weight, bias = fold.tensors()
         layer: Any = folded.get_submodule(fold.layer_name)
         layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
-        parent, _, name = fold.normalization_name.rpartition(".")
-        setattr(folded.get_submodule(parent), name, nn.Identity())
+        identity = nn.Identity()
+        if isinstance(layer, nn.Linear):
+            identity.register_forward_pre_hook(_check_vectors, with_kwargs=True)
+        _replace(folded, folded.get_submodule(fold.normalization_name), identity)
     return folded
+
+
+def _replace(module: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put a part in the place of another, under each of its names."""
+    for path, part in list(module.named_modules(remove_duplicate=False)):
+        if part is old:
+            parent, _, name = path.rpartition(".")
+            setattr(module.get_submodule(parent), name, new)
+
+
+def _check_vectors(part: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+    """Raise if a normalisation behind a linear layer was one of positions."""
+    # A hook and not a class: torch.fx sees a plain Identity and never looks inside.
+    shape = tuple(first_input(args, kwargs).shape)
+    if len(shape) > 2:
+        raise ValueError(
+            "fold_normalization takes the samples behind a linear layer as vectors of "
+            f"shape (n, features), got {shape}: BatchNorm1d scales dimension 1 of "
+            "these, the positions, and not the outputs of the layer. Use "
+            "fold_normalization=False."
+        )
 
 
 def _has_fixed_scale(part: nn.Module) -> bool:
@@ -204,5 +238,7 @@ def _can_fold(layer: nn.Module, normalization: Any) -> bool:
     if isinstance(layer, TRANSPOSED) and layer.groups > 1:
         return False  # torch's fusion scales the wrong axis of those
     linear = isinstance(layer, nn.Linear)
+    if linear and isinstance(normalization, (nn.BatchNorm2d, nn.BatchNorm3d)):
+        return False  # it scales an axis that is none of the layer's outputs
     outputs = layer.out_features if linear else layer.out_channels
     return outputs == normalization.num_features

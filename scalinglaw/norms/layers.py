@@ -19,6 +19,7 @@ from .effective import (
     effective_tensors,
     evaluation_mode,
     own_modules,
+    uncompiled,
 )
 from .folding import Fold, find_folds
 
@@ -167,13 +168,15 @@ def _find_layers(module: nn.Module, folds: dict[int, Fold]) -> list[WeightLayer]
                     f"{name!r} is a lazy layer without a shape yet: "
                     "run one batch through the module first."
                 )
-            # Tied weights are one parameter in two layers.
-            key = (id(part if stored is None else stored), suffix)
+            fold = folds.get(id(part))
+            # Tied weights are one parameter in two layers, and one matrix unless a
+            # scale of its own is merged into one of them.
+            holder = part if stored is None or fold else stored
+            key = (id(holder), suffix)
             if key in seen:
                 continue
             seen.add(key)
             label = (name + suffix).lstrip(".") or "weight"
-            fold = folds.get(id(part))
             layers.append(WeightLayer(label, part, parameter, view, fold))
     return [layer for layer in layers if math.prod(layer.weight().shape)]
 
@@ -186,7 +189,8 @@ def weight_layers(
     Linear layers, convolutions (1-d to 3-d, transposed or not) and attention
     (query, key, value and output projection) count; biases, normalisation
     layers and embeddings do not. A layer or a weight that appears twice
-    counts once.
+    counts once; with folding, a layer with a normalisation after it counts as one
+    of its own.
 
     Parameters
     ----------
@@ -210,11 +214,7 @@ def weight_layers(
         not one linear map (recurrent, bilinear), or a batch normalisation that
         cannot be folded.
     """
-    if not isinstance(module, nn.Module):
-        raise TypeError(
-            f"module must be a torch.nn.Module, got {type(module).__name__}. "
-            "Of a fitted classifier, pass its module_."
-        )
+    module = uncompiled(module)
     folds = find_folds(module) if fold_normalization else []
     with evaluation_mode(module):
         layers = _find_layers(module, {id(fold.layer): fold for fold in folds})

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from .data_dependent import labelled_batch, log_margins
+from .data_dependent import are_tokens, labelled_batch, log_margins
+from .effective import uncompiled
 from .tracker import compute_norms
 
 __all__ = ["normalized_margins"]
@@ -57,7 +58,8 @@ def normalized_margins(
     Raises
     ------
     ValueError
-        If the norm is zero or not defined, or data are missing or do not fit.
+        If the norm is zero or not defined, or data are missing or do not fit; if X
+        holds tokens, indices for an embedding, which have no size.
 
     References
     ----------
@@ -74,6 +76,13 @@ def normalized_margins(
     array([0.7071, 0.7071])
     """
     samples, labels = labelled_batch(X, y)
+    if are_tokens(uncompiled(module), samples):
+        raise ValueError(
+            "normalized_margins divides by the size of X, which indices of an "
+            f"embedding have not, got X of {samples.dtype}. Pass what the embedding "
+            "returns, and the network that follows it; if X holds numbers, convert "
+            "them to floating point."
+        )
     log_norm = compute_norms(
         module,
         (norm,),

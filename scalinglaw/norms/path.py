@@ -19,7 +19,7 @@ from torch import nn
 
 # The rules register themselves.
 from . import path_layers, path_pooling  # noqa: F401
-from .effective import evaluation_mode
+from .effective import evaluation_mode, told_of_shape
 from .path_tensor import PathTensor, wrap
 
 __all__ = ["log_path_norm"]
@@ -47,13 +47,14 @@ def log_path_norm(
     Raises
     ------
     ValueError
-        If the forward pass has an operation that paths are not defined for.
+        If the forward pass has an operation that paths are not defined for, or does
+        not take a sample of that shape.
     """
     device = next(module.parameters()).device
     device = torch.device("cpu") if device.type == "mps" else device
     ones = torch.ones(1, *input_shape, dtype=torch.float64, device=device)
     start = wrap(ones, ones.new_zeros(()), fold_normalization)
-    with evaluation_mode(module):
+    with evaluation_mode(module), told_of_shape(input_shape):
         end = module(start)
     if not isinstance(end, PathTensor):
         raise ValueError(

@@ -47,8 +47,6 @@ _UNCHANGED = (
     "group_norm",
     "instance_norm",
     "rms_norm",
-    "contiguous",
-    "clone",
     "detach",
     "to",
     "type",
@@ -64,8 +62,6 @@ _MOVED = (
     "flatten",
     "unflatten",
     "reshape",
-    "view",
-    "view_as",
     "permute",
     "transpose",
     "movedim",
@@ -91,6 +87,8 @@ _MOVED = (
     "pixel_unshuffle",
     "repeat",
     "tile",
+    "contiguous",
+    "clone",
 )
 _FACTS = (
     "shape",
@@ -147,38 +145,38 @@ def _linear(
 
 
 @rule("add", "__add__", "__radd__", "sub", "__sub__", "__rsub__")
-def _add(func: Any, x: Any, y: Any, *, alpha: float = 1) -> PathTensor:
+def _add(func: Any, x: Any, other: Any, *, alpha: float = 1) -> PathTensor:
     """Take the paths through either summand."""
-    (left, right), log_scale, fold = aligned([x, y])
+    (left, right), log_scale, fold = aligned([x, other])
     return make_paths(left + alpha**2 * right, log_scale, fold)
 
 
 @rule("add_", "__iadd__", "sub_", "__isub__")
-def _add_in_place(func: Any, x: Any, y: Any, *, alpha: float = 1) -> PathTensor:
+def _add_in_place(func: Any, x: Any, other: Any, *, alpha: float = 1) -> PathTensor:
     """Add in place: whoever else holds the tensor sees it."""
     if not isinstance(x, PathTensor):
         raise undefined("an addition in place to a constant in the forward pass")
-    total = _add(func, x, y, alpha=alpha)
+    total = _add(func, x, other, alpha=alpha)
     # Its storage may be shared with a tensor of another factor: leave that alone.
     x.paths, x.log_scale = total.paths, total.log_scale
     return x
 
 
 @rule("mul", "__mul__", "__rmul__", "multiply")
-def _scale(func: Any, x: Any, y: Any) -> PathTensor:
+def _scale(func: Any, x: Any, other: Any) -> PathTensor:
     """Multiply by a constant."""
     if not isinstance(x, PathTensor):
-        x, y = y, x
-    square, log_scale = squared(y, x)
+        x, other = other, x
+    square, log_scale = squared(other, x)
     return make_paths(x.paths * square, x.log_scale + log_scale, x.fold)
 
 
 @rule("div", "true_divide", "__truediv__")
-def _divide(func: Any, x: Any, y: Any) -> PathTensor:
+def _divide(func: Any, x: Any, other: Any) -> PathTensor:
     """Divide by a constant."""
     if not isinstance(x, PathTensor):
         raise undefined("a division by an activation in the forward pass")
-    square, log_scale = squared(y, x)
+    square, log_scale = squared(other, x)
     return make_paths(x.paths / square, x.log_scale - log_scale, x.fold)
 
 
@@ -191,7 +189,7 @@ def _join(func: Any, tensors: Any, dim: int = 0) -> PathTensor:
 
 @rule("mean")
 def _mean(
-    func: Any, x: PathTensor, dim: Any = None, keepdim: bool = False, **ignored: Any
+    func: Any, x: PathTensor, dim: Any = None, keepdim: bool = False, dtype: Any = None
 ) -> PathTensor:
     """Give each of n entries the weight 1/n, squared."""
     total = _sum(func, x, dim, keepdim)
@@ -201,7 +199,7 @@ def _mean(
 
 @rule("sum")
 def _sum(
-    func: Any, x: PathTensor, dim: Any = None, keepdim: bool = False, **ignored: Any
+    func: Any, x: PathTensor, dim: Any = None, keepdim: bool = False, dtype: Any = None
 ) -> PathTensor:
     """Take the paths through every entry."""
     dim = tuple(range(x.paths.ndim)) if dim is None else dim
@@ -246,6 +244,18 @@ def _move(func: Any, x: PathTensor, *args: Any, **kwargs: Any) -> Any:
     if isinstance(moved, Tensor):
         return wrap(moved, x.log_scale, x.fold)
     return type(moved)(wrap(part, x.log_scale, x.fold) for part in moved)
+
+
+@rule("view")
+def _view(func: Any, x: PathTensor, *shape: Any) -> PathTensor:
+    """Take another shape; the strides of the paths need not be those of numbers."""
+    return _move(Tensor.reshape, x, *shape)
+
+
+@rule("view_as", "reshape_as")
+def _view_as(func: Any, x: PathTensor, other: Any) -> PathTensor:
+    """Take the shape of another tensor."""
+    return _move(Tensor.reshape, x, other.shape)
 
 
 @rule("pad")

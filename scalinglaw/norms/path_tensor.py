@@ -6,6 +6,7 @@ logarithm of a common factor beside its entries, which are at most 1.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,16 @@ __all__ = [
 
 RULES: dict[str, Callable[..., Any]] = {}
 """What each operation does to paths, by its name in torch; see :func:`rule`."""
+
+# torch takes numpy's names of arguments beside its own.
+_NUMPY = {
+    "axis": "dim",
+    "keepdims": "keepdim",
+    "x": "input",
+    "a": "input",
+    "x1": "input",
+    "x2": "other",
+}
 
 
 class PathTensor(Tensor):
@@ -56,11 +67,15 @@ class PathTensor(Tensor):
         name = getattr(func, "__name__", str(func))
         if name == "__get__":  # of a property
             name = func.__self__.__name__
-        kwargs = dict(kwargs or {})
+        kwargs = {_NUMPY.get(key, key): value for key, value in (kwargs or {}).items()}
         if not args and "input" in kwargs:
             args = (kwargs.pop("input"),)
         if name not in RULES:
             raise undefined(f"the operation {name!r} in the forward pass")
+        try:
+            inspect.signature(RULES[name]).bind(func, *args, **kwargs)
+        except TypeError as error:
+            raise undefined(f"the operation {name!r} ({error})") from error
         return RULES[name](func, *args, **kwargs)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +89,7 @@ class LayerLogs:
             for need in needed:
                 logs[need][reshaped] = found[need]
         for i, sizes in self._sizes.items():
-            # A layer that meets images of several sizes counts with its largest norm.
+            # A weight that meets images of several sizes counts with its largest norm.
             each = [self._of_operator(i, size, needed) for size in sizes]
             for need in needed:
                 logs[need][i] = max(found[need] for found in each)
@@ -135,14 +136,33 @@ def _operator_sizes(
             "input_shape=(channels, height, width), the shape of one sample."
         )
     found = input_sizes(module, tuple(input_shape))
+    folded = {layer.module for layer in layers if layer.fold}
     sizes = {}
     for i, layer in enumerate(layers):
         if not layer.is_convolution:
             continue
-        if layer.module not in found:
+        own = layer.module
+        met: set[tuple[int, ...]] = set()
+        for part, others in found.items():
+            if part is own or (not {part, own} & folded and _are_tied(part, own)):
+                met |= others
+        if not met:
             raise ValueError(
                 f"the forward pass does not call {layer.name!r}, so that it has no "
                 'size of input: use conv="kernel".'
             )
-        sizes[i] = sorted(found[layer.module])
+        sizes[i] = sorted(met)
     return sizes
+
+
+def _are_tied(part: Any, other: Any) -> bool:
+    """Whether two convolutions are one at any size of image."""
+    (weight, *geometry), (twin, *of_other) = map(_as_operator, (part, other))
+    return weight is not None and weight is twin and geometry == of_other
+
+
+def _as_operator(part: Any) -> tuple:
+    """Return what the matrix of a convolution depends on, beside the size."""
+    # A weight that is made of others is not stored, and not tied.
+    weight = dict(part.named_parameters(recurse=False)).get("weight")
+    return weight, type(part), part.stride, part.dilation, part.groups

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from .._validation import check_integer, check_option
-from .effective import evaluation_mode
+from .._validation import check_integers, check_option
+from .effective import evaluation_mode, uncompiled
 from .per_layer import LayerLogs
 from .tracker import CONV
 
@@ -71,10 +71,10 @@ def layer_table(
     import pandas as pd
 
     check_option(conv, "conv", CONV)
-    shape = input_shape
-    if shape is not None:
-        shape = tuple(check_integer(n, "input_shape") for n in shape)
-    inner: nn.Module = getattr(module, "_orig_mod", module)
+    shape = None
+    if input_shape is not None:
+        shape = check_integers(input_shape, "input_shape")
+    inner = uncompiled(module)
     layers = LayerLogs(inner, conv, fold_normalization, shape)
     with evaluation_mode(inner):
         logs = layers(["spectral", "frobenius", "rows", "columns"])

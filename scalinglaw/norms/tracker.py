@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .._validation import check_choices, check_integer, check_option
+from .._validation import check_choices, check_integers, check_option
 from . import formulas
 from .data_dependent import as_tensor, labelled_batch, log_fisher_rao
-from .effective import evaluation_mode
+from .effective import evaluation_mode, uncompiled
 from .entrywise import EntrywiseNorms
 from .folding import fold_normalization as folded_copy
 from .layers import weight_layers
@@ -93,14 +93,14 @@ class NormTracker:
         self.names: tuple[str, ...] = check_choices(names, "names", NORMS)
         self.conv: str = check_option(conv, "conv", CONV)
         self.fold_normalization = bool(fold_normalization)
-        # A compiled module keeps the plain one, and its forward pass is not ours.
-        self.module: nn.Module = getattr(module, "_orig_mod", module)
+        # The forward pass of a compiled module is not ours.
+        self.module: nn.Module = uncompiled(module)
         self.input_shape = _sample_shape(input_shape, X)
         self._needed = sorted(
             {n for name in self.names for n in _PER_LAYER.get(name, (None, ()))[1]}
         )
         fold = self.fold_normalization
-        if self._needed or not isinstance(self.module, nn.Module):
+        if self._needed:
             self._layers = LayerLogs(self.module, self.conv, fold, self.input_shape)
         # What is left is defined by parameters of any kind, and checked by them.
         if any(name not in _PER_LAYER for name in self.names):
@@ -161,8 +161,8 @@ class NormTracker:
 def _sample_shape(input_shape: Any, X: Any) -> tuple[int, ...] | None:
     """Return the shape of a sample, as given or as in the data."""
     if input_shape is not None:
-        return tuple(check_integer(n, "input_shape") for n in input_shape)
-    return None if X is None else tuple(as_tensor(X).shape[1:])
+        return check_integers(input_shape, "input_shape")
+    return None if X is None else tuple(as_tensor(X, "X").shape[1:])
 
 
 def _first_shape(module: nn.Module) -> tuple[int, ...]:
@@ -194,7 +194,8 @@ def compute_norms(
     attention counts as query, key, value and output projection. Biases,
     normalisation layers and embeddings contribute to ``frobenius``, ``l1`` and
     ``fisher_rao`` only, which are taken over all parameters. A shared layer or a
-    tied weight counts once.
+    tied weight counts once. A weight that a parametrization or a hook makes
+    (``weight_norm``, ``spectral_norm``, ``prune``) counts as the forward pass uses it.
 
     Parameters
     ----------
@@ -232,13 +233,15 @@ def compute_norms(
     fold_normalization : bool, default=False
         Merge the scale that each batch normalisation has in evaluation into the
         layer before it, as :func:`fold_normalization` does, and take the norms of
-        that network.
+        that network. Each tied layer with a scale of its own then counts.
     input_shape : tuple of int, optional
         Shape of one sample, such as ``(3, 32, 32)``. Needed by ``path`` unless the
         first layer is linear, and by ``conv="operator"`` if there are convolutions.
         Taken from `X` where that is given.
     X : array-like of shape (n_samples, ...), optional
-        Samples as the network takes them; needed by ``fisher_rao``.
+        Samples as the network takes them; needed by ``fisher_rao``. Integers are
+        taken as numbers, unless the network has an embedding to look them up; bytes
+        (uint8) are always numbers.
     y : array-like of shape (n_samples,), optional
         Their classes, as the indices of the network's outputs.
 
@@ -253,7 +256,8 @@ def compute_norms(
     ValueError
         If the module has no weight matrix, or one that is not finite; if a norm
         needs data or a shape that are not there, or is not defined for an operation
-        of the network; if a normalisation cannot be folded.
+        of the network; if the network takes no sample of the given shape, or a
+        normalisation cannot be folded.
 
     See Also
     --------
