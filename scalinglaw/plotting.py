@@ -60,7 +60,8 @@ class View:
     lines : tuple of Line
         Fitted lines and their bands.
     span : tuple of float or None
-        Bounds of a shaded stretch of x, natural logarithms.
+        Bounds of a shaded stretch of x, natural logarithms; an infinite one is the
+        end of the axis.
     log_y : bool
         False where y is no logarithm (the exponents of the kind ``"window"``).
     note : str
@@ -188,8 +189,9 @@ def _alpha(law: ScalingLawEstimator) -> float:
     return 1.0 - law.confidence_level
 
 
-def _percent(law: ScalingLawEstimator) -> str:
-    return f"{100 * law.confidence_level:g} %"
+def _error_words(law: ScalingLawEstimator) -> str:
+    less = " less the offset" if law.offset_ else ""
+    return _words(law.metric) + less
 
 
 def _fitted_line(
@@ -229,7 +231,7 @@ def _norm_view(law: ScalingLawEstimator) -> View:
     inside = curves.loc[curves["in_window"], "log_x"].to_numpy()
     return View(
         x_label=_words(law.norm),
-        y_label=_words(law.metric),
+        y_label=_error_words(law),
         curves=curves,
         lines=_fitted_line(law, law.norm_law_, inside, "gamma1", r"$\gamma_1$"),
         note="" if law.resolved_ else "effective maximum slope: knee not resolved",
@@ -278,7 +280,7 @@ def _data_view(law: ScalingLawEstimator) -> View:
         lines += (Line(label, measured.log_x, log_y, style="--", color="tab:red"),)
     return View(
         x_label="train size",
-        y_label=f"{_words(law.metric)} at the {law.landmark_}",
+        y_label=f"{_error_words(law)} at the {law.landmark_}",
         points=points,
         lines=lines,
     )
@@ -298,17 +300,20 @@ def _collapse_view(law: ScalingLawEstimator) -> View:
             "in_window": averages["in_window"],
         }
     ).dropna()
-    low, high = law.window_
-    bounds = (
-        np.log(low) if low else curves["log_x"].min(),
-        np.log(high) if high else curves["log_x"].max(),
-    )
     return View(
         x_label=f"{_words(law.norm)} / its value at the landmark",
-        y_label=f"{_words(law.metric)} / its value at the landmark",
+        y_label=f"{_error_words(law)} / its value at the landmark",
         curves=curves,
-        span=bounds if np.all(np.isfinite(bounds)) else None,
+        span=_window_span(law),
     )
+
+
+def _window_span(law: ScalingLawEstimator) -> tuple[float, float] | None:
+    """Return ``window_`` in natural logarithms, which do not overflow."""
+    about = law.landmarks_["log_norm"]
+    low = (law.windows_["log_norm_low"] - about).min()
+    high = (law.windows_["log_norm_high"] - about).max()
+    return None if np.isnan(low) or np.isnan(high) else (float(low), float(high))
 
 
 def _average_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
@@ -328,6 +333,9 @@ def _window_view(law: ScalingLawEstimator) -> View:
     """gamma1 in every window that one might have chosen, by the window's middle."""
     grid = law.window_grid_
     middle = 0.5 * (grid["log_low"] + grid["log_high"])
+    width = _Axis.fitting(
+        "width of the window (ratio of its ends)", grid["log_high"] - grid["log_low"]
+    )
     estimate = law.gamma1_.estimate
     low, high = law.gamma1_.conf_int(_alpha(law))
     lines: tuple[Line, ...] = ()
@@ -341,7 +349,7 @@ def _window_view(law: ScalingLawEstimator) -> View:
         y_label=r"$\gamma_1$ in the window",
         points=pd.DataFrame(
             {
-                "train_size": np.exp(grid["log_high"] - grid["log_low"]),
+                "train_size": width(grid["log_high"] - grid["log_low"]),
                 "log_x": middle,
                 "log_y": grid["gamma1"],
                 "censored": False,
@@ -350,7 +358,7 @@ def _window_view(law: ScalingLawEstimator) -> View:
         lines=lines,
         log_y=False,
         note="" if len(grid) else "no window holds a straight line",
-        color_label="width of the window (ratio of its ends)",
+        color_label=width.label,
     )
 
 
@@ -394,7 +402,11 @@ def _draw(view: View, ax: Axes) -> None:
         for table in (view.curves, view.points)
         if table is not None and len(table)
     ]
-    x_axis = _Axis.fitting(view.x_label, *(table["log_x"] for table in tables))
+    x_axis = _Axis.fitting(
+        view.x_label,
+        *(table["log_x"] for table in tables),
+        *(line.log_x for line in view.lines),
+    )
     y_axis = _Axis.fitting(
         view.y_label, *(table["log_y"] for table in tables), is_log=view.log_y
     )
@@ -409,8 +421,6 @@ def _draw(view: View, ax: Axes) -> None:
             _label_ticks(axis, np.concatenate(logs))
     if view.note:
         ax.set_title(view.note, fontsize="small")
-    if view.span is not None:
-        ax.axvspan(*x_axis(view.span), color="0.92", zorder=0, label="fit window")
     if tables:
         sizes = np.concatenate([table["train_size"].to_numpy() for table in tables])
         colors = plt.cm.ScalarMappable(
@@ -433,8 +443,21 @@ def _draw(view: View, ax: Axes) -> None:
         if line.log_low is not None and line.log_high is not None:
             low, high = y_axis(line.log_low), y_axis(line.log_high)
             ax.fill_between(x, low, high, color=line.color, alpha=0.2, linewidth=0)
+    if view.span is not None:
+        _draw_span(x_axis(view.span), np.isinf(view.span), ax)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(fontsize="small")
+
+
+def _draw_span(bounds: np.ndarray, is_open: np.ndarray, ax: Axes) -> None:
+    """Shade a stretch of x; where it is open, to the end that the axis has."""
+    ends = np.array(ax.get_xlim())
+    low, high = np.where(is_open, ends, bounds)
+    ax.axvspan(low, high, color="0.92", zorder=0, label="fit window")
+    if is_open[0]:
+        ax.set_xlim(left=ends[0])
+    if is_open[1]:
+        ax.set_xlim(right=ends[1])
 
 
 def _label_ticks(axis: Any, logs: np.ndarray) -> None:

@@ -9,7 +9,8 @@ checkpoints, ``test_error`` and ``train_error`` are fractions, and each
 from __future__ import annotations
 
 import os
-import tempfile
+import shutil
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ._validation import check_columns, plural
 
 __all__ = [
     "as_trajectories",
+    "check_rows",
     "check_trajectories",
     "concat_trajectories",
     "norm_columns",
@@ -110,8 +112,9 @@ def check_trajectories(
     trajectories : DataFrame
         One row per checkpoint. ``train_size``, ``seed`` and ``epoch`` are
         required; errors are fractions in [0, 1]; ``log_<norm>`` columns are
-        natural logarithms, where minus infinity stands for a layer of zeros.
-        Columns unknown to the package are kept as they are.
+        natural logarithms, where minus infinity stands for a layer of zeros;
+        ``log_norm_opt`` is one number for each train size, or NaN where no optimum
+        is known. Columns unknown to the package are kept as they are.
     norm : str, optional
         Require the column ``log_<norm>``.
     metric : str, optional
@@ -136,10 +139,30 @@ def check_trajectories(
             "trajectories must be a pandas DataFrame, got "
             f"{type(trajectories).__name__}. Read a file with read_trajectories."
         )
-    _check_columns(trajectories, norm, metric)
-    if trajectories.empty:
+    return check_rows(trajectories.reset_index(drop=True), norm=norm, metric=metric)
+
+
+def check_rows(
+    table: pd.DataFrame, *, norm: str | None = None, metric: str | None = None
+) -> pd.DataFrame:
+    """Validate a table whose index numbers its rows, as messages shall name them.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of any order; rows that were sorted or left out keep their numbers.
+    norm, metric : str, optional
+        As in :func:`check_trajectories`.
+
+    Returns
+    -------
+    DataFrame
+        As from :func:`check_trajectories`.
+    """
+    _check_columns(table, norm, metric)
+    if table.empty:
         raise ValueError("trajectories holds no runs: the table has no rows.")
-    table = trajectories.reset_index(drop=True)
+    table = table.copy(deep=False)  # columns are replaced, and none is changed
     if "model" in table.columns:
         _check_model(table)
         table["model"] = table["model"].astype(str)
@@ -157,7 +180,9 @@ def check_trajectories(
     _check_order(table)
     for name in norm_columns(table):
         _check_log(table, name)
-    return table
+    if "log_norm_opt" in table.columns:
+        _check_known_optima(table)
+    return table.reset_index(drop=True)
 
 
 def concat_trajectories(
@@ -177,9 +202,16 @@ def concat_trajectories(
 
     Raises
     ------
+    TypeError
+        If `tables` is a table and no collection of them.
     ValueError
         If there is no table, or two tables hold the same run.
     """
+    if isinstance(tables, pd.DataFrame | str) or not isinstance(tables, Iterable):
+        raise TypeError(
+            "tables must be a list of tables, or a dict of name to table, got a single "
+            f"{type(tables).__name__}. Put one table into a list."
+        )
     if isinstance(tables, Mapping):
         tables = [table.assign(model=str(name)) for name, table in tables.items()]
     checked = [check_trajectories(table) for table in tables]
@@ -246,6 +278,8 @@ def as_trajectories(source: Any) -> pd.DataFrame:
 def write_trajectories(trajectories: pd.DataFrame, path: str | os.PathLike) -> None:
     """Write a table to Parquet or CSV without loss, all of it or nothing.
 
+    Of columns unknown to the package, CSV keeps the text and not the type.
+
     Parameters
     ----------
     trajectories : DataFrame
@@ -256,23 +290,29 @@ def write_trajectories(trajectories: pd.DataFrame, path: str | os.PathLike) -> N
     Raises
     ------
     ValueError
-        If the table breaks a rule or the ending is neither of the two.
+        If the table breaks a rule, the ending is neither of the two, or a model has
+        an empty name, which CSV cannot tell from a missing one.
     """
     path = Path(path)
     table = check_trajectories(trajectories)
+    if _suffix(path) == ".csv":
+        _check_names_for_csv(table)
     # to_csv writes the shortest decimal that reads back as the same float64.
     writers: dict[str, Callable[[str], Any]] = {
         ".parquet": lambda part: table.to_parquet(part, index=False),
         ".csv": lambda part: table.to_csv(part, index=False),
     }
     write = writers[_suffix(path)]
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
+    # tempfile would make a file that its owner alone may read.
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    part.touch(exist_ok=False)
     try:
-        write(part)
+        write(str(part))
+        if path.exists():
+            shutil.copymode(path, part)
         os.replace(part, path)
     except BaseException:
-        Path(part).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 
@@ -299,15 +339,32 @@ def read_trajectories(path: str | os.PathLike) -> pd.DataFrame:
     path = Path(path)
     suffix = _suffix(path)
     try:
-        if suffix == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            table = pd.read_csv(path, dtype={"model": str}, **_CSV_OPTIONS)
+        table = pd.read_parquet(path) if suffix == ".parquet" else _read_csv(path)
     except ValueError as error:
         # The parse errors of pandas and pyarrow are ValueErrors, and so are
         # bytes that are no text.
         raise ValueError(f"{path} is not a readable {suffix} table: {error}") from error
     return check_trajectories(table)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Read a table in which only an empty cell is a missing name of a model."""
+    # pandas takes "NA", "None" and the like for missing even where a dtype or a
+    # converter says that they are text; with a mark in front they are not.
+    table = pd.read_csv(path, converters={"model": "={}".format}, **_CSV_OPTIONS)
+    if "model" in table.columns:
+        names = table["model"].str.removeprefix("=")
+        table["model"] = names.where(names != "")
+    return table
+
+
+def _check_names_for_csv(table: pd.DataFrame) -> None:
+    if "model" in table.columns and (table["model"] == "").any():
+        row = int(np.argmax(table["model"] == ""))
+        raise ValueError(
+            "model must not be empty in a CSV file, where it could not be told from a "
+            f"missing one, got '' in row {row}. Name the model, or write Parquet."
+        )
 
 
 def _suffix(path: Path) -> str:
@@ -343,15 +400,15 @@ def _name_run(run: Mapping[Any, Any]) -> str:
 
 
 def _offender(table: pd.DataFrame, bad: np.ndarray) -> tuple[int, str]:
-    """Return the first bad row and words for the run that it belongs to."""
-    row = int(np.argmax(bad))
-    run = table.loc[row, run_columns(table)]
-    return row, f"row {row}, run {_name_run(run.to_dict())}"
+    """Return the first bad position and words for its row and run."""
+    position = int(np.argmax(bad))
+    run = table[run_columns(table)].iloc[position]
+    return position, f"row {table.index[position]}, run {_name_run(run.to_dict())}"
 
 
 def _check_model(table: pd.DataFrame) -> None:
     if table["model"].isna().any():
-        row = int(np.argmax(table["model"].isna()))
+        row = table.index[int(np.argmax(table["model"].isna()))]
         raise ValueError(
             f"model must name every run, got a missing value in row {row}."
         )
@@ -377,14 +434,16 @@ def _check_counts(table: pd.DataFrame, name: str) -> np.ndarray:
             # The run cannot be named when its own key is what is wrong.
             row = int(np.argmin(whole))
             raise ValueError(
-                f"{name} must hold whole numbers, got {numbers[row]} in row {row}."
+                f"{name} must hold whole numbers, got {numbers[row]} in row "
+                f"{table.index[row]}."
             )
         values = numbers.astype(np.int64)
     minimum = 1 if name in ("train_size", "n_test") else 0
     if (values < minimum).any():
         row = int(np.argmax(values < minimum))
         raise ValueError(
-            f"{name} must be at least {minimum}, got {values[row]} in row {row}."
+            f"{name} must be at least {minimum}, got {values[row]} in row "
+            f"{table.index[row]}."
         )
     return values
 
@@ -392,7 +451,10 @@ def _check_counts(table: pd.DataFrame, name: str) -> np.ndarray:
 def _check_real(table: pd.DataFrame, name: str) -> np.ndarray:
     values = _as_float(table, name)
     bad = ~np.isfinite(values)
-    if name.startswith("log_") and name != "log_norm_opt":
+    if name == "log_norm_opt":
+        # NaN says that no optimum is known.
+        bad = np.isinf(values)
+    elif name.startswith("log_"):
         bad &= ~np.isneginf(values)
     if bad.any():
         row, where = _offender(table, bad)
@@ -417,7 +479,8 @@ def _check_error(table: pd.DataFrame, name: str) -> None:
             else f"{bad.sum()} of {len(values)} values below 0). Is it an accuracy?"
         )
         raise ValueError(
-            f"{name} must lie in [0, 1], got {name}[{row}]={values[row]:g} "
+            f"{name} must lie in [0, 1], got {name}[{table.index[row]}]="
+            f"{values[row]:g} "
             f"({where}; {advice}"
         )
 
@@ -470,4 +533,19 @@ def _check_log(table: pd.DataFrame, name: str) -> None:
         raise ValueError(
             f"{name} must be a natural logarithm, got {values[row]:g} ({where}), "
             "which looks like the plain norm: take np.log of it."
+        )
+
+
+def _check_known_optima(table: pd.DataFrame) -> None:
+    """Refuse optima that differ within a train size: which one would be meant?"""
+    keys = [name for name in run_columns(table) if name != "seed"]
+    first = table.groupby(keys)["log_norm_opt"].transform("first").to_numpy()
+    values = table["log_norm_opt"].to_numpy()
+    bad = ~np.isnan(values) & (values != first)
+    if bad.any():
+        row, where = _offender(table, bad)
+        raise ValueError(
+            "log_norm_opt must be one number for each train size, got "
+            f"{values[row]:g} ({where}) after {first[row]:g}. Average the optima of "
+            "its seeds, or leave the column out."
         )

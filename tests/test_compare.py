@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from pandas.testing import assert_frame_equal
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.oneway import anova_generic
@@ -158,6 +159,13 @@ def test_too_few_train_sizes_cannot_be_backtested():
         backtest(ScalingLawEstimator(), few)
 
 
+@pytest.mark.parametrize("law", ["pooled", TABLES["a"], None])
+def test_a_backtest_wants_the_law_first(law):
+    kind = type(law).__name__
+    with pytest.raises(TypeError, match=f"law, the first argument.*got {kind}"):
+        backtest(law, TABLES["a"])
+
+
 def test_more_seeds_are_asked_for_narrower_intervals():
     noisy = {"slope_sd": 0.1}
     wide = required_seeds(0.2, design=noisy, n_replicates=6, random_state=0)
@@ -166,3 +174,45 @@ def test_more_seeds_are_asked_for_narrower_intervals():
     assert narrow["n_seeds"].iloc[-1] > wide["n_seeds"].iloc[-1]
     with pytest.raises(ValueError, match="half_width must be above 0"):
         required_seeds(0.0)
+
+
+def test_a_design_may_have_any_norm_and_number_of_seeds():
+    plans = [
+        required_seeds(0.2, design=design, n_replicates=2, random_state=0)
+        for design in ({}, {"norm": "frobenius"}, {"n_seeds": 7})
+    ]
+    for plan in plans[1:]:
+        assert_frame_equal(plan, plans[0])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"design": {"random_state": 0}}, ValueError, "design must not hold random_st"),
+        ({"design": ["norm"]}, TypeError, "design must be a dict.*got list"),
+        ({"candidates": 5}, TypeError, "candidates must be a sequence.*got 5"),
+        ({"candidates": [2, 2.5]}, TypeError, r"candidates\[1\] must be an integer"),
+        ({"candidates": [2, 0]}, ValueError, r"candidates\[1\] must be at least 1"),
+        ({"candidates": []}, ValueError, "candidates must hold at least one"),
+    ],
+)
+def test_bad_plans_are_refused_before_any_study(parameters, error, message):
+    with pytest.raises(error, match=message):
+        required_seeds(0.05, **parameters)
+
+
+def test_a_summary_names_the_level_of_the_intervals_that_it_shows():
+    law = ScalingLawEstimator().fit(TABLES["a"])
+    before = str(law.summary())
+    assert "[95%" in before
+    assert str(law.set_params(confidence_level=0.5).summary()) == before
+    assert "[50%" in str(law.fit(TABLES["a"]).summary())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # what one size lacks is the point
+def test_with_one_train_size_the_conclusion_does_not_blame_training():
+    table = TABLES["a"]
+    law = ScalingLawEstimator().fit(table[table["train_size"] == 8000])
+    text = " ".join(str(law.summary()).split())
+    assert "there is a single train size, so that nothing can be said" in text
+    assert "too short" not in text

@@ -537,3 +537,19 @@ def test_a_paired_comparison_takes_the_train_sizes_of_the_exponent():
     for paired in (False, True):
         found = compare_exponents(laws, "gamma2", paired=paired).differences
         assert found["difference"].iloc[0] == pytest.approx(gap)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("test_error", 37.5, r"test_error\[0\]=37.5 \(row 0, run"),
+        ("seed", np.nan, "whole numbers, got nan in row 0"),
+        ("epoch", -1.0, r"epoch must not be negative, got -1 \(row 0, run"),
+    ],
+)
+def test_messages_count_rows_as_the_table_does(column, value, message):
+    table = make_trajectories(random_state=1).sample(frac=1.0, random_state=0)
+    table = table.astype({column: float})
+    table.iloc[0, table.columns.get_loc(column)] = value
+    with pytest.raises(ValueError, match=message):
+        ScalingLawEstimator().fit(table)

@@ -170,6 +170,18 @@ def test_probabilities_follow_the_loss(separable, fitted):
     assert_allclose(fitted.predict_proba(X)[:, 1], expected, atol=1e-12)
 
 
+def test_probabilities_of_several_classes_are_those_of_each_against_the_rest():
+    X, y = make_blobs(200, n_features=10, centers=4, random_state=0)
+    X = X - X.mean(0)
+    perceptron = LogisticPerceptron(max_norm=1.0).fit(X, y)
+    alone = 1 / (1 + np.exp(-2 * perceptron.decision_function(X)))
+    expected = alone / alone.sum(axis=1, keepdims=True)
+    assert_allclose(perceptron.predict_proba(X), expected)
+    # As far out as no float holds what each class alone would have.
+    far = perceptron.predict_proba(1e4 * X)
+    assert_allclose(far.sum(axis=1), 1.0)
+
+
 def test_the_square_loss_stops_far_below_the_asked_norm_and_shows_no_law():
     runs = []
     for load in (5, 10, 20, 40):
@@ -261,8 +273,21 @@ def test_a_list_of_fitted_perceptrons_is_a_table_of_trajectories():
     [
         (lambda p, X, y: p(solver="newton").fit(X, y), "solver must be one of"),
         (lambda p, X, y: p(max_norm=1e-3).fit(X, y), "max_norm must be above 0.01"),
+        (lambda p, X, y: p(max_norm=np.inf).fit(X, y), "max_norm must be finite, got"),
+        (lambda p, X, y: p(init_norm=np.inf).fit(X, y), "init_norm must be finite"),
         (lambda p, X, y: p().fit(X, y, teacher=[1, 2]), "teacher must have 40 entries"),
+        (lambda p, X, y: p().fit(X, y, teacher=0), "teacher must have 40 entries.* 1 "),
+        (lambda p, X, y: p().fit(X, y, teacher=0 * X[0]), "teacher must have a direct"),
         (lambda p, X, y: p().fit(X, y, eval_set=(X, y[:3])), "got 3 for 400"),
+        (
+            lambda p, X, y: p().fit(X, y, eval_set=(X, y.astype(str))),
+            "eval_set has the label '-1', which y has not: it has -1, 1",
+        ),
+        (
+            lambda p, X, y: p().fit(X, y.astype(str), eval_set=(X, y)),
+            "eval_set has the label -1, which y has not: it has '-1', '1'",
+        ),
+        (lambda p, X, y: p().fit(X, y, eval_set=(X, y + 1)), "eval_set has the label"),
         (lambda p, X, y: p().fit(X, 0 * y), "at least 2 classes, got 1 class"),
         (lambda p, X, y: p().fit(np.r_[X, X], np.r_[y, -y]), "classes cancel"),
     ],
@@ -271,6 +296,27 @@ def test_bad_input_is_named(separable, call, message):
     X, y, _ = separable
     with pytest.raises(ValueError, match=message):
         call(LogisticPerceptron, X, y)
+
+
+def test_an_eval_set_is_a_pair(separable):
+    X, y, _ = separable
+    with pytest.raises(TypeError, match=r"eval_set must be a pair \(X_test, y_test\)"):
+        LogisticPerceptron().fit(X, y, eval_set=X)
+
+
+def test_labels_that_are_equal_as_numbers_are_the_same(separable):
+    X, y, _ = separable
+    run = LogisticPerceptron(max_norm=1.0).fit(X, y, eval_set=(X, y.astype(float)))
+    table = run.trajectory_
+    assert_allclose(table["test_error"], table["train_error"])
+
+
+@pytest.mark.parametrize("probability", [-0.1, 0.5, np.nan, np.inf])
+def test_labels_are_flipped_by_chance_and_not_by_majority(probability):
+    with pytest.raises(ValueError, match=r"flip_probability must be .*, got"):
+        make_teacher_student(10, 5, flip_probability=probability)
+    with pytest.raises(ValueError, match=r"at least 0 and below 0.5, got -0.1\."):
+        make_teacher_student(10, 5, flip_probability=-0.1)
 
 
 def test_real_tabular_data_are_learned():

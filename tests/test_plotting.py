@@ -103,6 +103,50 @@ def test_norms_beyond_a_float_are_drawn_on_an_axis_of_exponents(law):
     assert_allclose(first * np.log(10), shifted_law.trajectories_["log_norm"].iloc[0])
 
 
+@pytest.mark.parametrize("window", [(0.01, None), (None, 0.5), (None, None)])
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of what such windows resolve
+def test_a_window_that_is_open_is_drawn_to_the_end_of_the_axis(window):
+    table = make_trajectories(random_state=0)
+    law = ScalingLawEstimator(window=window).fit(table)
+    ax = ScalingLawDisplay.from_estimator(law, kind="collapse").ax_
+    (span,) = [p for p in ax.patches if p.get_label() == "fit window"]
+    left, right = ax.get_xlim()
+    expected = [
+        end if bound is None else bound
+        for bound, end in zip(window, (left, right), strict=True)
+    ]
+    assert_allclose([span.get_x(), span.get_x() + span.get_width()], expected)
+    # The axis is as long as it is for the curves alone.
+    x = [line.get_xdata() for line in _curves(ax)]
+    assert left > 0.1 * np.min(np.concatenate(x))
+    assert right < 10 * np.max(np.concatenate(x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of what such units resolve
+def test_windows_wider_than_a_float_s_range_are_drawn(kind):
+    column = "log_spectral_complexity"
+    table = make_trajectories(random_state=1)
+    for factor in (60, 300):
+        wide = table.assign(**{column: factor * table[column] + 400})
+        law = ScalingLawEstimator().fit(wide)
+        display = ScalingLawDisplay.from_estimator(law, kind=kind)
+        display.figure_.canvas.draw()
+        if kind == "collapse":
+            below = law.windows_["log_norm_low"] - law.landmarks_["log_norm"]
+            assert_allclose(display.view.span[0], below.min())
+
+
+def test_the_axes_say_that_an_offset_is_taken_off(law):
+    table = make_trajectories(offset=0.02, random_state=0)
+    less = ScalingLawEstimator(offset=True).fit(table)
+    for kind in ("norm", "data", "collapse"):
+        label = ScalingLawDisplay.from_estimator(less, kind=kind).ax_.get_ylabel()
+        assert label.startswith("test error less the offset")
+        label = ScalingLawDisplay.from_estimator(law, kind=kind).ax_.get_ylabel()
+        assert "offset" not in label
+
+
 def test_an_unknown_kind_names_those_there_are(law):
     with pytest.raises(ValueError, match="kind must be one of 'norm', 'optimum'"):
         ScalingLawDisplay.from_estimator(law, kind="error")

@@ -125,8 +125,16 @@ def test_noise_between_checkpoints_has_its_autocorrelation():
         ({"train_sizes": [100, 100]}, "must not repeat a size, got 100"),
         ({"train_sizes": []}, "at least one size"),
         ({"budget": 1.5}, "budget must be above 0 and below 1"),
+        ({"rise": np.nan}, "rise must be finite, got nan"),
+        ({"log_norm_init": np.nan}, "log_norm_init must be finite, got nan"),
+        ({"violation": np.inf}, "violation must be finite, got inf"),
     ],
 )
 def test_bad_parameters_are_named(parameters, message):
     with pytest.raises(ValueError, match=message):
         make_trajectories(**parameters)
+
+
+def test_a_parameter_that_is_no_number_is_named():
+    with pytest.raises(TypeError, match="violation must be a number, got 'a'"):
+        make_trajectories(violation="a")

@@ -239,6 +239,25 @@ def test_values_out_of_range_are_errors(call, message):
         call()
 
 
+@pytest.mark.parametrize("shape", [(0,), (0, 3)])
+def test_no_loads_have_no_errors(shape):
+    none = np.empty(shape)
+    for function in (
+        theory.bayes_error,
+        theory.hebb_error,
+        theory.max_stability_error,
+        theory.optimal_error,
+        theory.optimal_norm,
+    ):
+        assert function(none).shape == shape
+    for function in (
+        theory.generalization_error,
+        theory.local_slope,
+        theory.square_loss_error,
+    ):
+        assert function(none, 1.0).shape == shape
+
+
 def test_bracketed_roots_are_found_to_the_last_digits():
     target = np.array([1e-3, 0.5, 7.0, 1e3])
     found = numerics.find_roots(

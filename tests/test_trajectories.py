@@ -81,6 +81,31 @@ def test_a_known_optimum_is_not_a_norm():
     assert norm_columns(table) == ["log_spectral_complexity", "log_frobenius"]
 
 
+def test_an_optimum_may_be_known_for_some_train_sizes_only():
+    table = make_table(log_norm_opt=5.0)
+    table.loc[table["train_size"] == 200, "log_norm_opt"] = np.nan
+    assert_frame_equal(check_trajectories(table), table)
+    # A run that came without the column says nothing against the others.
+    other = concat_trajectories([make_table(log_norm_opt=5.0), make_table(seeds=(7,))])
+    assert other.groupby("train_size")["log_norm_opt"].nunique().eq(1).all()
+
+
+def test_an_optimum_is_one_number_for_each_train_size_of_a_model():
+    table = make_table()
+    table["log_norm_opt"] = np.log(table["train_size"])
+    both = concat_trajectories(
+        {"cnn": table, "vit": table.assign(log_norm_opt=1 + table["log_norm_opt"])}
+    )
+    assert both["log_norm_opt"].nunique() == 4
+    table["log_norm_opt"] += table["seed"]
+    with pytest.raises(
+        ValueError,
+        match=r"log_norm_opt must be one number for each train size, got 5.60517 "
+        r"\(row 5, run \(train_size=100, seed=1\)\) after 4.60517",
+    ):
+        check_trajectories(table)
+
+
 def test_a_layer_of_zeros_is_minus_infinity_and_allowed():
     table = make_table()
     table.loc[0, "log_spectral_complexity"] = -np.inf
@@ -149,6 +174,10 @@ BROKEN = {
     "infinite loss": (
         lambda t: _break(t, 3, test_loss=-np.inf),
         r"test_loss must be finite, got -inf \(row 3",
+    ),
+    "infinite optimum": (
+        lambda t: t.assign(log_norm_opt=np.inf),
+        "log_norm_opt must be finite, got inf",
     ),
     "no runs": (lambda t: t.iloc[:0], "holds no runs"),
     "no seed": (
@@ -221,6 +250,13 @@ def test_concatenation_refuses_a_run_that_comes_twice():
     assert joined.groupby(["train_size", "seed"]).ngroups == 6
 
 
+@pytest.mark.parametrize("tables", [make_table(), "table.csv", 5])
+def test_a_single_table_is_no_list_of_tables(tables):
+    kind = type(tables).__name__
+    with pytest.raises(TypeError, match=f"must be a list of tables.*single {kind}"):
+        concat_trajectories(tables)
+
+
 def test_fitted_estimators_stand_for_their_tables():
     class Fitted:
         pass
@@ -248,6 +284,47 @@ def test_a_file_gives_back_every_bit(tmp_path, ending):
         check_exact=True,
         check_dtype=True,
     )
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_a_file_gives_back_every_name_of_a_model(tmp_path, ending):
+    names = ["NA", "None", "nan", "null", "007", " 1.50 ", "a\r\nb", '"', "N/A"]
+    table = concat_trajectories({name: make_table() for name in names})
+    table["log_norm_opt"] = np.where(table["train_size"] == 100, 5.0, np.nan)
+    write_trajectories(table, tmp_path / f"table.{ending}")
+    read = read_trajectories(tmp_path / f"table.{ending}")
+    assert_frame_equal(read, table, check_exact=True)
+
+
+def test_csv_has_no_empty_names(tmp_path):
+    table = make_table(model="")
+    write_trajectories(table, tmp_path / "table.parquet")
+    assert (read_trajectories(tmp_path / "table.parquet")["model"] == "").all()
+    with pytest.raises(ValueError, match="model must not be empty in a CSV file"):
+        write_trajectories(table, tmp_path / "table.csv")
+    table.to_csv(tmp_path / "own.csv", index=False)
+    with pytest.raises(ValueError, match="a missing value in row 0"):
+        read_trajectories(tmp_path / "own.csv")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_a_file_has_the_mode_that_open_gives(tmp_path, ending):
+    def mode(path):
+        return path.stat().st_mode & 0o777
+
+    path, plain = tmp_path / f"table.{ending}", tmp_path / "plain"
+    before = os.umask(0o027)
+    try:
+        write_trajectories(make_table(), path)
+        plain.open("w").close()
+        assert mode(path) == mode(plain) == 0o640
+        # Neither does open() take away what an old file allows.
+        path.chmod(0o664)
+        write_trajectories(make_table(), path)
+        assert mode(path) == 0o664
+    finally:
+        os.umask(before)
 
 
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch):

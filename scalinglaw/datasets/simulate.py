@@ -188,8 +188,8 @@ def make_trajectories(
 
     Raises
     ------
-    ValueError
-        If a parameter is out of its range.
+    TypeError, ValueError
+        If a parameter is of another kind or out of its range.
 
     Notes
     -----
@@ -230,6 +230,12 @@ def make_trajectories(
         ("ar_sd", ar_sd),
     ):
         check_number(value, name, minimum=0.0, strict=False)
+    for name, value in (
+        ("log_norm_init", log_norm_init),
+        ("rise", rise),
+        ("violation", violation),
+    ):
+        check_number(value, name)
     check_number(ar_coef, "ar_coef", minimum=-1.0, maximum=1.0)
     check_option(shape, "shape", tuple(_SHAPES))
     check_integer(n_seeds, "n_seeds")

@@ -46,6 +46,8 @@ def backtest(
 
     Raises
     ------
+    TypeError
+        If `law` is no ScalingLawEstimator.
     ValueError
         If fewer than three train sizes remain to fit, or none is held out.
 
@@ -57,6 +59,11 @@ def backtest(
     >>> sorted(table["method"].unique())
     ['last_value', 'law', 'power', 'power_offset']
     """
+    if not isinstance(law, ScalingLawEstimator):
+        raise TypeError(
+            "law, the first argument, must be a ScalingLawEstimator, got "
+            f"{type(law).__name__}. Write backtest(ScalingLawEstimator(), table)."
+        )
     check_fraction(hold_out, "hold_out")
     table = prepare(trajectories, law.norm, law.metric)
     curves = as_curves(table)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from .._validation import check_columns, plural
 from ..exceptions import TrajectoryWarning, ZeroNormWarning
-from ..trajectories import as_trajectories, check_trajectories, sort_trajectories
+from ..trajectories import as_trajectories, check_rows, check_trajectories
 from .counting_noise import CountingNoise
 
 __all__ = [
@@ -137,10 +137,11 @@ def prepare(source: Any, norm: str, metric: str) -> pd.DataFrame:
     # An index may have the name of a column.
     table = table.reset_index(drop=True)
     _check_one_model(table)
-    table = sort_trajectories(table)
+    # The index numbers the rows as the user knows them, for messages.
+    table = table.sort_values(["train_size", "seed", "epoch"], kind="stable")
     log_norm = f"log_{norm}"
     table = _longest_stretches(table, [c for c in (log_norm, metric) if c in table])
-    table = check_trajectories(table, norm=norm, metric=metric)
+    table = check_rows(table, norm=norm, metric=metric)
     table = _drop_zero_norms(table, log_norm)
     table = _drop_stumps(_with_log_error(table, metric))
     columns = ["train_size", "seed", "epoch", log_norm, metric, "log_error"]
@@ -342,7 +343,7 @@ def _longest_stretches(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
         TrajectoryWarning,
         stacklevel=5,
     )
-    return table[keep].reset_index(drop=True)
+    return table[keep]
 
 
 def _drop_zero_norms(table: pd.DataFrame, log_norm: str) -> pd.DataFrame:

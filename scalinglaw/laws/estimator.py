@@ -377,7 +377,7 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
         learned: bool = False,
     ) -> FittedLaws:
         known = None
-        if "log_norm_opt" in table:
+        if "log_norm_opt" in table and table["log_norm_opt"].notna().any():
             known = table.groupby("train_size")["log_norm_opt"].first().to_numpy()
         window = self._learned_window(curves) if learned else None
         if self.method == "published":
@@ -421,6 +421,8 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
 
     def _store(self, table: pd.DataFrame, curves: Curves, laws: FittedLaws) -> None:
         self._laws = laws
+        # A parameter set after the fit is not that of the intervals.
+        self._fitted_level = self.confidence_level
         self.exponents_ = exponent_table(laws, 1 - self.confidence_level)
         for name in EXPONENTS:
             setattr(self, f"{name}_", laws.exponents[name])

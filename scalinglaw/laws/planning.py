@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .._validation import check_integer, check_number, check_option
+from .._validation import check_integer, check_integers, check_number, check_option
 from ..datasets.simulate import make_trajectories
 from .estimator import ScalingLawEstimator
 from .tables import EXPONENTS
@@ -36,7 +36,8 @@ def required_seeds(
         Which exponent.
     design : dict, optional
         Parameters of :func:`~scalinglaw.datasets.make_trajectories`: train sizes,
-        expected exponents, and the noise, best taken from a pilot study.
+        expected exponents, and the noise, best taken from a pilot study. Its
+        ``n_seeds``, if it has one, gives way to the candidates.
     candidates : sequence of int
         Numbers of seeds to try, in order.
     n_replicates : int, default=20
@@ -53,8 +54,8 @@ def required_seeds(
 
     Raises
     ------
-    ValueError
-        If a parameter is out of range.
+    TypeError, ValueError
+        If a parameter is of another kind or out of range.
 
     Examples
     --------
@@ -66,19 +67,23 @@ def required_seeds(
     check_number(half_width, "half_width", minimum=0.0)
     check_option(exponent, "exponent", EXPONENTS)
     check_integer(n_replicates, "n_replicates")
-    streams = np.random.SeedSequence(random_state).spawn(len(candidates))
+    design = _check_design(design)
+    tried = check_integers(candidates, "candidates")
+    if not tried:
+        raise ValueError("candidates must hold at least one number of seeds, got none.")
+    model = ScalingLawEstimator(design.get("norm", "spectral_complexity"))
+    streams = np.random.SeedSequence(random_state).spawn(len(tried))
     rows = []
-    for n_seeds, stream in zip(candidates, streams, strict=True):
-        check_integer(n_seeds, "candidates")
+    for n_seeds, stream in zip(tried, streams, strict=True):
         widths, resolved = [], []
         for seed in stream.spawn(n_replicates):
             table = make_trajectories(
-                **{**(design or {}), "n_seeds": n_seeds},
+                **{**design, "n_seeds": n_seeds},
                 random_state=np.random.default_rng(seed),
             )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
-                law = ScalingLawEstimator().fit(table)
+                law = model.fit(table)
             found = getattr(law, f"{exponent}_")
             widths.append(found.half_width() / abs(found.estimate))
             resolved.append(law.resolved_)
@@ -88,3 +93,19 @@ def required_seeds(
         if typical <= half_width:
             break
     return pd.DataFrame(rows, columns=["n_seeds", "half_width", "resolved", "enough"])
+
+
+def _check_design(design: Any) -> dict[str, Any]:
+    if design is None:
+        return {}
+    if not isinstance(design, Mapping):
+        raise TypeError(
+            "design must be a dict of parameters of make_trajectories, got "
+            f"{type(design).__name__}."
+        )
+    if "random_state" in design:
+        raise ValueError(
+            "design must not hold random_state, since each simulated study needs "
+            "noise of its own. Pass random_state to required_seeds."
+        )
+    return dict(design)

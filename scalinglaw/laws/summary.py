@@ -35,7 +35,7 @@ def summarise(law: ScalingLawEstimator) -> Summary:
     shown = law.exponents_.rename(
         columns={
             "std_err": "std err",
-            "ci_low": f"[{100 * law.confidence_level:g}%",
+            "ci_low": f"[{100 * law._fitted_level:g}%",
             "ci_high": "CI]",
         }
     )
@@ -76,7 +76,7 @@ def _settings(law: ScalingLawEstimator) -> dict[str, str]:
     )
     evidence = law._laws.offset_test
     if law.offset:
-        low, high = evidence.conf_int(1 - law.confidence_level)
+        low, high = evidence.conf_int(1 - law._fitted_level)
         settings["Offset"] = (
             f"{law.offset_:.3g} taken off the error ({max(low, 0):.3g} to {high:.3g})"
         )
@@ -101,7 +101,7 @@ def conclude(law: ScalingLawEstimator) -> str:
         About the law that predicts the data exponent from the other two.
     """
     test = law.consistency_
-    alpha = 1 - law.confidence_level
+    alpha = 1 - law._fitted_level
     if law.method == "published":
         return (
             "Conclusion: exponents as the paper computes them; for intervals that "
@@ -114,16 +114,10 @@ def conclude(law: ScalingLawEstimator) -> str:
             "tested; gamma1 and the predicted exponent depend on the window"
         )
         if not np.isfinite(law.gamma2_.estimate):
-            text += (
-                "; and training was too short to see where the test error is lowest, "
-                "so that nothing can be said about the laws of the train size"
-            )
+            text += f"; and {_why_no_size_laws(law)}"
         return text + "."
     if not np.isfinite(law.gamma2_.estimate):
-        return (
-            "Conclusion: training was too short to see where the test error is lowest, "
-            "so that nothing can be said about the laws of the train size."
-        )
+        return f"Conclusion: {_why_no_size_laws(law)}."
     if not np.isfinite(test["p_value"]):
         return "Conclusion: too few train sizes to test the law."
     low, high = law._laws.consistency.conf_int(alpha)
@@ -144,3 +138,11 @@ def conclude(law: ScalingLawEstimator) -> str:
         f"{test['p_value']:.2g}); a difference of more than {bound:.0%} of the "
         "measured exponent can be excluded."
     )
+
+
+def _why_no_size_laws(law: ScalingLawEstimator) -> str:
+    if len(law.landmarks_) == 1:
+        why = "there is a single train size"
+    else:
+        why = "training was too short to see where the test error is lowest"
+    return f"{why}, so that nothing can be said about the laws of the train size"

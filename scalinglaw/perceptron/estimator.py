@@ -7,10 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
+from scipy.special import log_expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    check_array,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from .._validation import check_integer, check_number, check_option, check_seed
 from ..trajectories import check_trajectories
@@ -140,8 +145,8 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
 
         Raises
         ------
-        ValueError
-            If an argument or a parameter is out of its range.
+        TypeError, ValueError
+            If an argument or a parameter is of another kind or out of its range.
         RuntimeError
             If the flow's solver can go on neither to `max_norm` nor to rest.
         """
@@ -154,6 +159,7 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
                 "LogisticPerceptron needs samples of at least 2 classes, got "
                 f"{len(self.classes_)} class: {self.classes_[0]!r}."
             )
+        tester = self._tester(eval_set, teacher)
         paths = [self._follow(X * sign[:, None]) for sign in self._signs(codes)]
         self.stop_reason_ = next(
             (p.stop_reason for p in paths if p.stop_reason != "max_norm"), "max_norm"
@@ -164,9 +170,7 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
         shortest = min(len(path.norms) for path in paths)
         norms = paths[0].norms[:shortest]
         directions = np.stack([path.directions[:shortest] for path in paths], axis=1)
-        self.trajectory_ = self._record(
-            X, codes, norms, directions, self._tester(X, eval_set, teacher)
-        )
+        self.trajectory_ = self._record(X, codes, norms, directions, tester)
         self.coef_ = np.array([path.end for path in paths]) * np.sqrt(X.shape[1])
         return self
 
@@ -207,6 +211,9 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         r"""Return :math:`1/(1 + \exp(-2 x \cdot w/\sqrt N))`, normalised over classes.
 
+        It is what the logistic loss makes of each class against the rest. Where these
+        add up to 1, as those of two classes do, they are left as they are.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
@@ -220,13 +227,16 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
         decision = self.decision_function(X)
         if decision.ndim == 1:
             decision = np.column_stack([-decision, decision])
-            return softmax(decision, axis=1)
-        return softmax(2 * decision, axis=1)
+        # In logarithms, for a sample that every class refuses has only tiny ones.
+        return softmax(log_expit(2 * decision), axis=1)
 
     def _check_parameters(self) -> None:
         check_option(self.solver, "solver", ("norm_flow", "gradient_descent"))
         check_option(self.loss, "loss", tuple(LOSSES))
         check_option(self.linear_solver, "linear_solver", ("auto", "dense", "krylov"))
+        # Finite first: infinity is not told that it is too small.
+        for name in ("init_norm", "max_norm", "lr"):
+            check_number(getattr(self, name), name)
         check_number(self.init_norm, "init_norm", minimum=0.0)
         check_number(self.max_norm, "max_norm", minimum=float(self.init_norm))
         check_number(self.lr, "lr", minimum=0.0)
@@ -255,28 +265,59 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
             return replace(path, end=find_optimum(signed, self.loss, path.end))
         return replace(path, end=path.norms[-1] * path.directions[-1])
 
-    def _tester(self, X: np.ndarray, eval_set: Any, teacher: Any) -> Any:
+    def _tester(self, eval_set: Any, teacher: Any) -> Any:
         """Return a function from unit directions (n_outputs, N) to the test error."""
         if teacher is not None:
-            teacher = check_array(teacher, ensure_2d=False, dtype=np.float64).ravel()
-            if len(self.classes_) != 2 or len(teacher) != X.shape[1]:
-                raise ValueError(
-                    f"teacher must have {X.shape[1]} entries, for two classes, got "
-                    f"{len(teacher)} entries for {len(self.classes_)} classes."
-                )
-            teacher = teacher / np.linalg.norm(teacher)
-            return _Exact(teacher)
+            return _Exact(self._check_teacher(teacher))
         if eval_set is None:
             return None
-        X_test, y_test = eval_set
-        X_test = validate_data(self, X_test, dtype=np.float64, reset=False)
-        y_test = np.asarray(y_test)
+        return _Counted(*self._check_eval_set(eval_set), self.classes_)
+
+    def _check_teacher(self, teacher: Any) -> np.ndarray:
+        """Return the teacher's direction."""
+        teacher = check_array(
+            np.atleast_1d(teacher),
+            ensure_2d=False,
+            dtype=np.float64,
+            input_name="teacher",
+        ).ravel()
+        if len(self.classes_) != 2 or len(teacher) != self.n_features_in_:
+            raise ValueError(
+                f"teacher must have {self.n_features_in_} entries, for two classes, "
+                f"got {len(teacher)} entries for {len(self.classes_)} classes."
+            )
+        length = np.linalg.norm(teacher)
+        if length == 0:
+            raise ValueError(
+                "teacher must have a direction, got a vector of length 0. Where there "
+                "is no teacher, give an eval_set."
+            )
+        return teacher / length
+
+    def _check_eval_set(self, eval_set: Any) -> tuple[np.ndarray, np.ndarray]:
+        if not isinstance(eval_set, tuple | list) or len(eval_set) != 2:
+            raise TypeError(
+                "eval_set must be a pair (X_test, y_test), got "
+                f"{type(eval_set).__name__}."
+            )
+        X_test = validate_data(self, eval_set[0], dtype=np.float64, reset=False)
+        y_test = column_or_1d(eval_set[1])
         if len(X_test) != len(y_test):
             raise ValueError(
                 f"eval_set must hold as many labels as samples, got {len(y_test)} for "
                 f"{len(X_test)}."
             )
-        return _Counted(X_test, y_test, self.classes_)
+        # As Python compares them: numpy would make words of numbers first.
+        known = self.classes_.tolist()
+        unknown = set(y_test.tolist()) - set(known)
+        if unknown:
+            raise ValueError(
+                f"eval_set has the label {min(unknown, key=repr)!r}, which y has not: "
+                f"it has {', '.join(map(repr, known[:5]))}"
+                f"{' and others' if known[5:] else ''}. Leave out classes that could "
+                "not be learned, and give all labels one type."
+            )
+        return X_test, y_test
 
     def _record(
         self,

@@ -64,7 +64,11 @@ def make_teacher_student(
     """
     check_integer(n_samples, "n_samples")
     check_integer(n_features, "n_features")
-    check_number(flip_probability, "flip_probability", minimum=-1e-300, maximum=0.5)
+    if not 0 <= check_number(flip_probability, "flip_probability") < 0.5:
+        raise ValueError(
+            "flip_probability must be at least 0 and below 0.5, got "
+            f"{flip_probability:g}."
+        )
     check_number(spectrum_exponent, "spectrum_exponent", minimum=0.0, strict=False)
     rng = np.random.default_rng(random_state)
     teacher = rng.standard_normal(n_features)

@@ -173,7 +173,7 @@ def max_stability_error(alpha: Any) -> Any:
         )
         step = solve_two(jacobian, r1, r2)
         log_tan, log_kappa = log_tan - step[0], log_kappa - step[1]
-        if np.max(np.abs(step)) < 1e-12:
+        if np.all(np.abs(step) < 1e-12):
             break
     else:
         raise RuntimeError("the equations of maximal stability were not solved.")

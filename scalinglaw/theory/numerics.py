@@ -40,7 +40,8 @@ def panels(edges: np.ndarray, n_nodes: int = 16) -> tuple[np.ndarray, np.ndarray
     half, middle = half[:, used], (edges[:, :-1] + half)[:, used]
     nodes = middle[:, :, None] + half[:, :, None] * unit_nodes
     weights = half[:, :, None] * unit_weights
-    return nodes.reshape(len(edges), -1), weights.reshape(len(edges), -1)
+    shape = (len(edges), middle.shape[1] * n_nodes)
+    return nodes.reshape(shape), weights.reshape(shape)
 
 
 def solve_two(jacobian: np.ndarray, r1: np.ndarray, r2: np.ndarray) -> np.ndarray:

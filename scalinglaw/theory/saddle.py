@@ -211,12 +211,12 @@ def slope_in_norm(
     array of shape (n,)
         Negative below the optimum.
     """
-    slopes = []
+    slopes = np.empty(len(norm))
     for i in range(0, len(norm), _CHUNK):
         part = slice(i, i + _CHUNK)
         integrals = _Integrals(norm[part], log_tan[part], log_step[part])
         (a, b), (c, d) = integrals.jacobian()
         r1 = integrals.first_by_norm / integrals.first
         r2 = integrals.second_by_norm / integrals.second
-        slopes.append(-(d * r1 - b * r2) / (a * d - b * c))
-    return np.concatenate(slopes)
+        slopes[part] = -(d * r1 - b * r2) / (a * d - b * c)
+    return slopes
