@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 from pandas.testing import assert_frame_equal
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import make_blobs
 from sklearn.pipeline import make_pipeline
@@ -251,11 +252,53 @@ def test_an_estimator_without_trajectory_is_named(blobs):
         ({"n_seeds": 0}, "n_seeds must be at least 1"),
         ({"cache_dir": "x", "random_state": None}, "random_state must be an integer"),
         ({"error_score": "ignore"}, "error_score must be one of 'raise'"),
+        ({"stack": 0}, "stack must be one of 'auto', True, False, got '0'"),
     ],
 )
 def test_bad_parameters_are_named(blobs, changes, message):
     with pytest.raises(ValueError, match=message):
         _sweep(**changes).fit(*blobs)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (lambda y: np.eye(4)[y], "y should be a 1d array"),
+        (lambda y: np.where(y == 0, None, "a"), "y must hold a label.*missing one"),
+        (lambda y: np.where(y == 0, np.nan, y), "y must hold a label.*missing one"),
+        (lambda y: y[:0], "X and y must hold samples, got none"),
+        (lambda y: y[:7], "X has 200, y 7"),
+    ],
+)
+def test_labels_that_cannot_be_are_named(blobs, labels, message):
+    X, y = blobs
+    with pytest.raises(ValueError, match=message):
+        _sweep().fit(X, labels(y))
+
+
+def test_labels_may_be_a_column(blobs):
+    X, y = blobs
+    frame = pd.DataFrame({"label": y})
+    expected = _sweep().fit(X, y).trajectories_
+    found = _sweep().fit(X, frame).trajectories_
+    assert_frame_equal(found, expected, check_exact=True)
+
+
+def test_sparse_samples_are_refused(blobs):
+    with pytest.raises(TypeError, match="X must be dense, got a csr_array"):
+        _sweep().fit(csr_array(blobs[0]), blobs[1])
+
+
+@pytest.mark.parametrize(
+    ("counts", "test_size", "purpose"),
+    [([500, 2], 20, "testing"), ([500, 500, 2], 0.95, "training")],
+)
+def test_a_class_that_rounds_to_nothing_is_told(counts, test_size, purpose):
+    y = np.repeat(np.arange(len(counts)), counts)
+    X = np.random.default_rng(0).normal(size=(len(y), 3))
+    message = f"none of the 2 samples of the rarest class for {purpose}"
+    with pytest.raises(ValueError, match=message):
+        _sweep(train_sizes=[10], test_size=test_size).fit(X, y)
 
 
 def test_progress_is_silent_or_a_few_lines(blobs, capfd):

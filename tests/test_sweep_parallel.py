@@ -1,6 +1,7 @@
 """One sweep, several back-ends: the same table to the last bit."""
 
 import os
+import signal
 import time
 
 import joblib
@@ -20,6 +21,7 @@ from scalinglaw import (
     make_teacher_student,
 )
 from scalinglaw.datasets import load_images
+from scalinglaw.exceptions import RunFailedWarning
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +158,35 @@ def test_a_run_that_fails_on_a_worker_is_recorded_here(cluster):
         pytest.raises(ValueError, match=r"2 runs of 2 failed.*contains NaN"),
     ):
         sweep.fit(X, np.arange(300) % 2)
+
+
+class _Killed(nn.Module):
+    """Kills its process where the kernel would, for want of memory."""
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__()
+        self.linear = nn.Linear(64, n_classes)
+
+    def forward(self, X):
+        if len(X) == 77:  # the batch of the largest train size
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.linear(X.flatten(1))
+
+
+def test_a_killed_worker_leaves_the_runs_that_finished(tmp_path):
+    X, y = load_images("digits")
+    sweep = TrajectorySweep(
+        TrajectoryClassifier(_Killed, max_epochs=1, n_records=2, device="cpu"),
+        train_sizes=[20, 77],
+        n_seeds=2,
+        n_jobs=2,
+        stack=False,
+        cache_dir=tmp_path,
+        random_state=0,
+    )
+    alone = sweep.set_params(train_sizes=[20]).fit(X[:300], y[:300]).trajectories_
+    sweep.set_params(train_sizes=[20, 77])
+    with pytest.warns(RunFailedWarning, match="a worker process was killed"):
+        sweep.fit(X[:300], y[:300])
+    assert sweep.interrupted_
+    assert_frame_equal(sweep.trajectories_, alone, check_exact=True)

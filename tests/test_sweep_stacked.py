@@ -22,10 +22,12 @@ from scalinglaw import (
 )
 from scalinglaw.classifiers.stacked import fit_stacked, why_single, work_per_layer
 from scalinglaw.datasets import load_images
+from scalinglaw.exceptions import RunFailedWarning
 from scalinglaw.sweep import read_cache, read_records
 from scalinglaw.sweep.devices import device_of
 from scalinglaw.sweep.runs import Run
 from scalinglaw.sweep.stacks import group_runs, stack_width
+from scalinglaw.sweep.subsets import nested_order, subset_state
 
 
 def linear(input_shape, n_classes):
@@ -238,17 +240,56 @@ def test_stacked_and_single_runs_never_share_an_entry(digits, tmp_path):
     assert sorted(_stacked(tmp_path)) == [1] * 6 + [3] * 6
 
 
-def test_a_stack_that_fails_as_a_whole_is_trained_run_by_run(digits, monkeypatch):
+def test_a_stack_that_has_no_room_is_halved_without_moving_a_bit(digits, monkeypatch):
     from scalinglaw.classifiers import stacked
 
-    def no_memory(*args):
-        raise MemoryError("no room for a stack")
+    whole = _sweep(n_seeds=5).fit(*digits)
+    widths = []
 
-    monkeypatch.setattr(stacked, "fit_stacked", no_memory)
-    found = _sweep().fit(*digits)
+    def little_memory(classifiers, *args):
+        widths.append(len(classifiers))
+        if len(classifiers) > 2:
+            raise MemoryError("no room for a stack")
+        return fit_stacked(classifiers, *args)
+
+    monkeypatch.setattr(stacked, "fit_stacked", little_memory)
+    found = _sweep(n_seeds=5).fit(*digits)
+    assert max(widths) == 5
     assert len(found.failures_) == 0
-    single = _sweep(stack=False).fit(*digits)
-    assert_frame_equal(found.trajectories_, single.trajectories_, check_exact=True)
+    assert_frame_equal(found.trajectories_, whole.trajectories_, check_exact=True)
+
+
+def test_a_run_that_cannot_be_trained_moves_no_bit_of_the_others(digits):
+    X, y = digits
+    X = X.astype("float32")
+    clean = _sweep(n_seeds=4, train_sizes=[60]).fit(X, y)
+    pool = np.setdiff1d(np.arange(len(y)), clean.test_indices_)
+    subsets = [
+        pool[nested_order(y[pool], subset_state(0, seed))][:60] for seed in range(4)
+    ]
+    others = np.concatenate([subsets[seed] for seed in (0, 1, 3)])
+    broken = X.copy()
+    broken[np.setdiff1d(subsets[2], others)[0]] = np.nan
+    with pytest.warns(RunFailedWarning, match="1 run of 4 failed.*contains NaN"):
+        sweep = _sweep(n_seeds=4, train_sizes=[60]).fit(broken, y)
+    assert sweep.failures_["seed"].tolist() == [2]
+    healthy = clean.trajectories_.query("seed != 2").reset_index(drop=True)
+    assert_frame_equal(sweep.trajectories_, healthy, check_exact=True)
+
+
+def test_a_train_size_added_later_does_not_unstack_the_others(digits, tmp_path):
+    # Batches of 128: the layers of the smallest size alone would be small enough.
+    wide = TrajectoryClassifier(_wide, max_epochs=1, n_records=3, device="cpu")
+    first = _sweep(wide, train_sizes=[20], cache_dir=tmp_path).fit(*digits)
+    grown = _sweep(wide, train_sizes=[20, 200], cache_dir=tmp_path).fit(*digits)
+    assert grown.stacking_ == first.stacking_
+    assert grown.cache_folder_ == first.cache_folder_
+
+
+def _wide(input_shape, n_classes):
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 1024), nn.ReLU(), nn.Linear(1024, n_classes)
+    )
 
 
 def test_groups_are_of_one_size_the_longest_first():

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator
+from concurrent.futures import BrokenExecutor
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .._validation import (
     check_integer,
@@ -31,6 +33,8 @@ from .stacks import group_runs, reason_against, stack_width, train_runs
 from .subsets import hold_out, nested_order, run_state, subset_state
 
 __all__ = ["TrajectorySweep"]
+
+_STACK = ("auto", True, False)
 
 
 class TrajectorySweep(TransformerMixin, BaseEstimator):
@@ -79,7 +83,7 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
     cache_folder_ : Path or None
         Where in `cache_dir` the runs of this sweep are.
     interrupted_ : bool
-        Whether Ctrl-C ended the sweep before its last run.
+        Whether Ctrl-C, or the death of a worker, ended the sweep before its last run.
     train_sizes_ : list of int
         In increasing order.
     classes_ : ndarray of shape (n_classes,)
@@ -165,13 +169,12 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
         self._check_sizes(len(pool), len(classes))
         self.classes_, self.test_indices_ = classes, test
         self.stacking_ = reason_against(
-            self.stack,
+            self.stack if isinstance(self.stack, str) else bool(self.stack),
             self.estimator,
             X,
             codes,
             classes,
             self.n_seeds,
-            self.train_sizes_[-1],
             fit_params,
         )
         if self.stack is True and self.stacking_:
@@ -236,7 +239,9 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
         self.train_sizes_ = check_train_sizes(self.train_sizes)
         check_integer(self.n_seeds, "n_seeds")
         check_seed(self.random_state)
-        check_option(self.stack, "stack", ("auto", True, False))
+        # 0 equals False, and is no option all the same.
+        named = isinstance(self.stack, str | bool | np.bool_)
+        check_option(self.stack if named else repr(self.stack), "stack", _STACK)
         if isinstance(self.error_score, str):
             check_option(self.error_score, "error_score", ("raise",))
         if y is None:
@@ -246,8 +251,21 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
                 "random_state must be an integer when cache_dir is given, got None: "
                 "runs with other random numbers would not be found again."
             )
+        if issparse(X):
+            raise TypeError(
+                f"X must be dense, got a {type(X).__name__}: call its toarray()."
+            )
         X = X if hasattr(X, "iloc") else np.asarray(X)
-        classes, codes = np.unique(np.asarray(y), return_inverse=True)
+        y = column_or_1d(y)
+        missing = pd.isna(y)
+        if missing.any():
+            raise ValueError(
+                "y must hold a label for each sample, got a missing one in row "
+                f"{int(np.argmax(missing))} ({missing.sum()} of {len(y)})."
+            )
+        if not len(y):
+            raise ValueError("X and y must hold samples, got none.")
+        classes, codes = np.unique(y, return_inverse=True)
         if len(X) != len(codes):
             raise ValueError(
                 f"X and y must have the same length: X has {len(X)}, y {len(codes)}."
@@ -343,7 +361,10 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
             for position, group in enumerate(group_runs(todo, self._width(X)))
         )
         with SweepProgress(todo, len(outcomes), verbose=self.verbose) as progress:
-            for group in _until_interrupted(_parallel(self.n_jobs), jobs):
+            groups = _until_interrupted(
+                _parallel(self.n_jobs), jobs, settings["raise_errors"]
+            )
+            for group in groups:
                 for outcome in group:
                     progress.advance(outcome)
                     outcomes[outcome.run] = outcome
@@ -375,7 +396,7 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
             warnings.warn(f"{text}; see failures_.", RunFailedWarning, stacklevel=3)
         tables = [outcome.table for outcome in ordered if outcome.table is not None]
         if not tables:
-            raise KeyboardInterrupt("interrupted before the first run was finished")
+            raise KeyboardInterrupt("the sweep ended before its first run was finished")
         self.trajectories_ = concat_trajectories(tables)
 
 
@@ -391,14 +412,28 @@ def _parallel(n_jobs: int | None) -> Parallel:
     )
 
 
-def _until_interrupted(parallel: Parallel, jobs: Iterable) -> Iterator[list[Outcome]]:
-    """Hand on outcomes; on Ctrl-C stop the rest and keep what is done."""
+def _until_interrupted(
+    parallel: Parallel, jobs: Iterable, raise_errors: bool
+) -> Iterator[list[Outcome]]:
+    """Hand on outcomes; if the rest cannot follow, keep what is done."""
     try:
         yield from parallel(jobs)
     except KeyboardInterrupt:
-        warnings.warn(
-            "the sweep was interrupted: trajectories_ holds the runs that finished. "
-            "With a cache_dir, fitting again trains only the rest.",
-            RunFailedWarning,
-            stacklevel=4,
+        _warn_of_the_rest("the sweep was interrupted")
+    except BrokenExecutor as error:
+        if raise_errors:
+            raise
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        _warn_of_the_rest(
+            "a worker process was killed, as it is when memory runs short: "
+            f"{reason.rstrip('.')}"
         )
+
+
+def _warn_of_the_rest(reason: str) -> None:
+    warnings.warn(
+        f"{reason}. trajectories_ holds the runs that finished. With a cache_dir, "
+        "fitting again trains only the rest.",
+        RunFailedWarning,
+        stacklevel=5,
+    )

@@ -63,7 +63,7 @@ class Outcome:
 
 
 def take_rows(X: Any, rows: np.ndarray) -> Any:
-    """Return the given rows of an array, a sparse matrix or a data frame."""
+    """Return the given rows of an array or a data frame."""
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 

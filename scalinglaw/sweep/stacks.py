@@ -51,7 +51,6 @@ def reason_against(
     codes: np.ndarray,
     classes: np.ndarray,
     n_seeds: int,
-    largest: int,
     fit_params: Mapping[str, Any],
 ) -> str:
     """Return why runs are trained one by one, or nothing if they are stacked.
@@ -70,8 +69,6 @@ def reason_against(
         Labels.
     n_seeds : int
         Runs of each train size.
-    largest : int
-        Largest train size.
     fit_params : dict
         Further arguments of the estimator's ``fit``.
 
@@ -80,7 +77,7 @@ def reason_against(
     str
         The same for the same data and parameters, whatever the machine's load.
     """
-    if stack is False:
+    if not stack:
         return "stack=False"
     # Whoever has a network has imported torch.
     if "torch" not in sys.modules:
@@ -95,11 +92,12 @@ def reason_against(
     rows = np.concatenate([first, first])
     X, y = writable(take_rows(X, rows)), classes[codes[rows]]
     reason = why_single(estimator, X, y)
-    if reason or stack is True:
+    if reason or stack != "auto":
         return reason
     if estimator.device != "cpu" and _sees_gpu():
         return 'stack="auto" stacks on a CPU only, where it was measured'
-    work = work_per_layer(estimator, X, y) * min(estimator.batch_size, largest)
+    # Of whole batches, or a train size added later might change the answer.
+    work = work_per_layer(estimator, X, y) * estimator.batch_size
     if work > _MOST_WORK:
         return (
             f"its layers do {work:.2g} multiply-adds per batch, and a stack pays below "
@@ -219,8 +217,9 @@ def train_stack(
 ) -> list[Outcome]:
     """Train runs of one train size side by side.
 
-    Should the stack as a whole fail, as when memory is short, its runs are trained one
-    by one, and each fails or not for itself.
+    Should the stack as a whole fail, as when memory is short or the data of one run
+    cannot be trained on, each half is tried for itself, down to single runs. Which runs
+    share a stack moves no bit.
 
     Parameters
     ----------
@@ -266,18 +265,24 @@ def train_stack(
                 [(take_rows(X, o), classes[codes[o]]) for o in todo_rows * copies],
                 (writable(X_test), classes[test_codes]),
             )[: len(todo)]
-    except Exception:
-        settings: dict[str, Any] = {
-            "fit_params": fit_params,
-            "n_threads": n_threads,
-            "raise_errors": raise_errors,
-            "cache": cache,
-        }
-        data = (X, codes, classes, X_test, test_codes)
-        return outcomes + [
-            train_run(estimator, *data, own, run, **settings)
-            for run, own in zip(todo, todo_rows, strict=True)
-        ]
+    except Exception as error:
+        if len(todo) == 1:
+            if raise_errors:
+                raise
+            seconds = time.perf_counter() - start
+            return [*outcomes, failed(todo[0], error, seconds, traceback.format_exc())]
+        half = len(todo) // 2
+        for part in (slice(half), slice(half, None)):
+            outcomes += train_stack(
+                *(estimator, X, codes, classes, X_test, test_codes),
+                todo_rows[part],
+                todo[part],
+                fit_params=fit_params,
+                n_threads=n_threads,
+                raise_errors=raise_errors,
+                cache=cache,
+            )
+        return outcomes
     # What a run would have taken alone is not known; together they took this.
     seconds = (time.perf_counter() - start) / len(todo)
     for run, member in zip(todo, fitted, strict=True):

@@ -40,13 +40,22 @@ def hold_out(
     ValueError
         If a class is too small to be in both parts.
     """
-    n_test = check_split(test_size, np.bincount(codes))
+    counts = np.bincount(codes)
+    n_test = check_split(test_size, counts)
     pool, test = train_test_split(
         np.arange(len(codes)),
         test_size=n_test,
         stratify=codes,
         random_state=_state(entropy, _SPLIT),
     )
+    for rows, purpose in ((pool, "training"), (test, "testing")):
+        absent = np.bincount(codes[rows], minlength=len(counts)) == 0
+        if absent.any():
+            raise ValueError(
+                f"test_size={test_size} leaves none of the {counts[absent].min()} "
+                f"samples of the rarest class for {purpose}: its share there rounds "
+                "to zero. Take another test_size, or drop that class."
+            )
     return np.sort(pool), np.sort(test)
 
 
