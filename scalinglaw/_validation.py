@@ -263,7 +263,7 @@ def check_window(window: Any) -> Any:
     except (TypeError, ValueError):
         raise TypeError(
             'window must be "auto" or a pair (low, high) in units of the norm at the '
-            f"optimum, got {window!r}."
+            f"landmark, got {window!r}."
         ) from None
     for name, bound in (("window[0]", low), ("window[1]", high)):
         if bound is not None and bound != float("inf"):

@@ -27,7 +27,7 @@ class UncountedParameterWarning(UserWarning):
 
 
 class CensoredOptimumWarning(UserWarning):
-    """The lowest test error is at the last checkpoint: training stopped too soon."""
+    """Training stopped before a lowest test error, or a knee, could be seen."""
 
 
 class UnresolvedExponentWarning(UserWarning):
@@ -35,4 +35,4 @@ class UnresolvedExponentWarning(UserWarning):
 
 
 class RunFailedWarning(UserWarning):
-    """A run of a sweep failed and is missing from its trajectories."""
+    """Runs of a sweep failed or were not reached, and are missing from its table."""

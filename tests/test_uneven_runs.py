@@ -1,5 +1,7 @@
 """Runs that ended early must not move the laws of those that did not."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -85,3 +87,24 @@ def test_a_run_with_one_usable_checkpoint_is_left_out():
         law.fit(broken)
     expected = ScalingLawEstimator().fit(table[~stump]).exponents_
     np.testing.assert_array_equal(law.exponents_, expected)
+
+
+def test_runs_that_share_no_stretch_of_the_norm_are_fitted():
+    # Each on its own curve: their average is nowhere over half of them.
+    table = make_trajectories(random_state=1)
+    smallest = table["train_size"] == 250
+    table.loc[smallest, "log_spectral_complexity"] += 50.0 * table["seed"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        law = ScalingLawEstimator().fit(table)
+    assert law.gamma1_.estimate == pytest.approx(0.5, rel=0.05)
+
+
+def test_seeds_of_one_length_are_none_of_them_early():
+    # A seed whose norms are all smaller has its optimum at smaller norms.
+    table = make_trajectories(random_state=1)
+    table.loc[table["seed"] == 0, "log_spectral_complexity"] -= 5.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        law = ScalingLawEstimator().fit(table)
+    assert not law.optima_["censored"].any()

@@ -97,8 +97,9 @@ for name, perceptrons in fitted.items():
 # %%
 # Flipped labels leave no law: at large loads the flow ends near norm 1, before the
 # early law has begun, and its end is also its best. Structure leaves the laws and
-# changes their exponents: the error at the optimum falls nearly twice as fast, 0.94
-# (0.84 to 1.03) against 0.48, and the optimum's norm still grows with the load.
+# changes their exponents (none is resolved): the error at the optimum falls nearly
+# twice as fast, 0.94 (0.83 to 1.04) against 0.48, and the optimum's norm still grows
+# with the load.
 #
 # Read the figure from the left: each curve is one perceptron, darker at a larger load.
 figure, axes = plt.subplots(1, 3, figsize=(12, 4), sharey=True, layout="constrained")

@@ -88,7 +88,7 @@ print(pd.DataFrame(rows).round(3).to_string(index=False))
 
 # %%
 # From 0.3 on every interval holds the theory at its load. At a tenth of the optimum
-# three of four lie above it, by 4 to 13 %: that is the excess of the free norm, which
+# three of four lie above it, by 9 to 13 %: that is the excess of the free norm, which
 # melts away as the norm grows.
 #
 # Read the figure from its lowest point, where all curves meet by construction. To the

@@ -74,8 +74,8 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, ...)
-            Samples. Bytes of more than two dimensions, such as images, stay bytes and
-            are divided by 255 batch by batch; all else becomes single precision.
+            Samples. Bytes of images, and others of more than two dimensions, stay bytes
+            and are divided by 255 batch by batch; all else becomes single precision.
         y : array-like of shape (n_samples,)
             Labels of any type.
         eval_set : tuple (X_test, y_test), optional

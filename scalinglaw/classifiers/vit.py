@@ -125,8 +125,8 @@ class ViTClassifier(ImageClassifier):
     augment : bool, default=False
         Shift training images by up to four pixels and, in colour, mirror half.
     channels_last : bool or "auto", default="auto"
-        Memory format of batches and kernels. It makes training on a CPU up to twice as
-        fast, and "auto" takes it there.
+        Memory format of batches and kernels. "auto" takes it on a CPU, where it makes
+        convolutions faster; a vision transformer gains nothing.
     norms, n_records, conv, fold_normalization, max_epochs, lr, batch_size : object
         See :class:`TrajectoryClassifier`.
     optimizer : {"adam", "adamw", "sgd"} or torch optimiser class, default="adamw"

@@ -114,7 +114,8 @@ def compare_exponents(
         ``"gamma1"``, ``"gamma2"``, ``"gamma_predicted"`` or ``"gamma_measured"``. The
         first two depend on the norm's unit, and on the architecture through it.
     correction : str, default="holm"
-        Adjustment of p-values for multiplicity, as statsmodels names it, or "none".
+        Adjustment of p-values for multiplicity, as statsmodels names it: also
+        "bonferroni", "sidak", "holm-sidak", "fdr_bh", or "none".
     margin : float or None, default=None
         Also test equivalence: that the difference is smaller than this.
     paired : bool, default=False

@@ -45,6 +45,8 @@ class Curves:
         Position in `train_sizes`.
     train_sizes : array of int of shape (n_sizes,)
         In increasing order.
+    last_epoch : array of shape (n_runs,)
+        Where each run ended.
     n_test : int or None
         Test examples, if all runs have the same number.
     offset : float, default=0
@@ -56,6 +58,7 @@ class Curves:
     run: np.ndarray
     size_of_run: np.ndarray
     train_sizes: np.ndarray
+    last_epoch: np.ndarray
     n_test: int | None = None
     offset: float = 0.0
 
@@ -180,6 +183,7 @@ def as_curves(table: pd.DataFrame) -> Curves:
         run=run,
         size_of_run=size_of_run,
         train_sizes=train_sizes,
+        last_epoch=table["epoch"].to_numpy()[np.append(first[1:], len(run)) - 1],
         n_test=n_test,
     )
 

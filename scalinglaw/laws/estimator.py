@@ -59,8 +59,9 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
         ``"pooled"`` fits all runs at once with clustered errors; ``"published"`` is
         the paper's method, whose standard errors are up to three times too small.
     window : "auto" or (low, high), default="auto"
-        Where gamma1 is fitted, in units of the norm over the norm at the optimum;
-        None leaves a side open. ``"auto"`` finds it from the local slope.
+        Where gamma1 is fitted, in units of the norm at the landmark (at the lowest
+        point for ``method="published"``); None leaves a side open. ``"auto"`` finds
+        it from the local slope.
     landmark : {"auto", "knee", "minimum"}, default="auto"
         What gamma2 is fitted to: the knee, where a curve leaves the early law; or
         the lowest error. ``"auto"`` takes the knee where the crossover is resolved.
@@ -87,7 +88,8 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
         ``method="published"``, which resolves nothing, with the paper's errors.
     optima_ : DataFrame
         One row per run: ``train_size``, ``seed``, ``log_norm`` and ``error`` at the
-        lowest error, and whether it is ``censored`` (at the last checkpoint).
+        lowest error, and whether it is ``censored``: at the last checkpoint, or of a
+        run that ended long before the optimum of the others of its train size.
     landmarks_ : DataFrame
         What gamma2 was fitted to, one row per train size: ``train_size``,
         ``log_norm``, ``log_error``, ``censored``.
@@ -175,8 +177,15 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             If a parameter or the table breaks a rule; the message names both.
+
+        Warns
+        -----
+        UnresolvedExponentWarning, CensoredOptimumWarning
+            If the data do not show a clean power law, or optima were not reached.
+        TrajectoryWarning, ZeroNormWarning
+            If checkpoints or runs had to be left out, or norms fall.
         """
         self._check_parameters()
         smallest = self._smallest_sizes()
@@ -231,6 +240,11 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
             Fractions.
         low, high : ndarray of shape (n,)
             Only with `return_interval`.
+
+        Raises
+        ------
+        ValueError
+            If a train size is not positive, or the measured exponent has no number.
         """
         check_is_fitted(self)
         error, low, high = forecast_optimum(
@@ -251,7 +265,13 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n,)
-            Errors; NaN outside the range that the collapsed curves cover.
+            Errors, no higher than those of the averaged curves; NaN outside the range
+            that the collapsed curves cover.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `train_size` is not one positive number, or a law has no number.
         """
         check_is_fitted(self)
         log_error = forecast_curve(

@@ -137,11 +137,23 @@ def smoothed_minima(curves: Curves, means: MeanCurves) -> Landmarks:
     rows = np.arange(len(best))
     last = (~np.isnan(y)).sum(axis=1) - 1
     at, censored = x[rows, best], best == last
-    typical = np.array(
-        [np.median(at[curves.runs_of(size)]) for size in range(curves.n_sizes)]
-    )
-    early = np.nanmax(x, axis=1) < typical[curves.size_of_run] - bandwidth
+    early = _ended_early(curves, np.nanmax(x, axis=1), at, bandwidth)
     return Landmarks(at, value[rows, best], censored | early, early=early)
+
+
+def _ended_early(
+    curves: Curves, end: np.ndarray, optimum: np.ndarray, distance: float
+) -> np.ndarray:
+    """Return which runs were shorter than the others and ended before their optimum."""
+
+    def typical(of_runs: np.ndarray) -> np.ndarray:
+        sizes = range(curves.n_sizes)
+        medians = [np.median(of_runs[curves.runs_of(size)]) for size in sizes]
+        return np.array(medians)[curves.size_of_run]
+
+    shorter = curves.last_epoch < typical(curves.last_epoch)
+    # Seeds of one length may differ in norm, and all of them count.
+    return shorter & (end < typical(optimum) - distance)
 
 
 def average_minima(curves: Curves, optima: Landmarks) -> Landmarks:

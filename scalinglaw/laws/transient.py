@@ -156,6 +156,7 @@ def _cut(curves: Curves, start: float) -> Curves | None:
         y=curves.y[kept],
         run=renumbered[curves.run[kept]],
         size_of_run=curves.size_of_run[enough],
+        last_epoch=curves.last_epoch[enough],
     )
 
 

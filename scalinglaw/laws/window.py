@@ -198,7 +198,7 @@ def window_around(
     return Window(
         landmark + below,
         landmark + above,
-        "given: norm / norm at the optimum from "
+        "given: norm / norm at the landmark from "
         f"{low or 0:g} to {np.inf if high is None else high:g}",
     )
 
@@ -295,17 +295,21 @@ def _mean_curve(
     for row, (x, y) in enumerate(runs):
         order = np.argsort(x, kind="stable")
         heights[row] = np.interp(grid, x[order], y[order], left=np.nan, right=np.nan)
-    # Runs differ in height; a run that ends must not make the mean jump.
-    offset = np.nanmean(heights, axis=1) if len(runs) > 1 else np.zeros(1)
-    common = ~np.isnan(heights).any(axis=0)
-    if common.any():
-        offset = heights[:, common].mean(axis=1)
-    level = offset.mean()
     present = ~np.isnan(heights)
-    total = np.where(present, heights - offset[:, None], 0.0).sum(0)
     count = present.sum(0)
+    needed = max(len(runs) / 2, 1)
+    offset = np.zeros(len(runs))
+    if count.max() < needed:
+        # Runs that share no stretch of the norm cannot be told apart in height.
+        needed = 1
+    elif len(runs) > 1:
+        # Runs differ in height; a run that ends must not make the mean jump.
+        common = present.all(axis=0)
+        offset = np.nanmean(heights[:, common] if common.any() else heights, axis=1)
+    level = offset.mean()
+    total = np.where(present, heights - offset[:, None], 0.0).sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(count >= max(len(runs) / 2, 1), total / count + level, np.nan)
+        mean = np.where(count >= needed, total / count + level, np.nan)
     return grid, mean
 
 

@@ -72,7 +72,8 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
         One row per record: ``train_size``, ``seed``, ``epoch`` (number of the
         record), ``log_rms``, ``train_error``, ``train_loss`` (nats), ``margin`` (the
         smallest :math:`y\,x\cdot w/\|w\|`), and, with a teacher or `eval_set`,
-        ``test_error`` and ``relative_test_error`` (over Hebb's).
+        ``test_error`` and, where Hebb's error is not zero, ``relative_test_error``
+        (over Hebb's); with `eval_set` also ``n_test``.
     classes_ : ndarray of shape (n_classes,)
         Labels.
     stop_reason_ : str

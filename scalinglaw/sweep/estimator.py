@@ -154,10 +154,13 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
 
         Raises
         ------
-        ValueError
-            If the data are too few for the largest train size, or every run failed.
+        TypeError, ValueError
+            If an argument breaks a rule, the data are too few for the largest train
+            size, or every run failed; with ``error_score="raise"``, a run's own error.
         OSError
             If the cache cannot be written.
+        KeyboardInterrupt
+            If the sweep was ended before its first run was finished.
 
         Warns
         -----

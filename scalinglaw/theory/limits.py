@@ -62,6 +62,8 @@ def square_loss_error(alpha: Any, norm: Any) -> Any:
     ------
     ValueError
         If an argument is out of its range.
+    RuntimeError
+        If the equations are not solved.
     """
     alpha = check_range(alpha, "alpha", *ALPHA_RANGE)
     norm = check_range(norm, "norm", *NORM_RANGE)
@@ -100,6 +102,8 @@ def bayes_error(alpha: Any) -> Any:
     ------
     ValueError
         If a load is out of range.
+    RuntimeError
+        If the equations are not solved.
     """
     alpha = check_range(alpha, "alpha", *ALPHA_RANGE)
     shape, alpha = alpha.shape, alpha.ravel()
@@ -140,6 +144,8 @@ def max_stability_error(alpha: Any) -> Any:
     ------
     ValueError
         If a load is out of range.
+    RuntimeError
+        If the equations are not solved.
     """
     alpha = check_range(alpha, "alpha", *ALPHA_RANGE)
     shape, alpha = alpha.shape, alpha.ravel()
