@@ -1,12 +1,14 @@
 """The cache of a sweep under kills, rivals, full disks and interrupts."""
 
+import errno
 import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import textwrap
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,8 +17,8 @@ from sklearn.datasets import make_blobs
 from skorch.callbacks import Callback
 
 from scalinglaw import TrajectoryClassifier, TrajectorySweep
-from scalinglaw.exceptions import RunFailedWarning
-from scalinglaw.sweep import read_cache
+from scalinglaw.exceptions import RunFailedWarning, TrajectoryWarning
+from scalinglaw.sweep import read_cache, read_records
 from scalinglaw.sweep.fingerprint import plain
 
 from .test_sweep import Toy
@@ -80,6 +82,13 @@ def _run(body, folder, *arguments):
     subprocess.run(
         [sys.executable, "-c", script, str(folder), *arguments], check=True, timeout=120
     )
+
+
+def _calls(file):
+    """Count calls on disk: a counter that code holds would belong to its key."""
+    with file.open("ab") as log:
+        log.write(b".")
+    return file.stat().st_size
 
 
 @pytest.fixture(scope="module")
@@ -152,33 +161,31 @@ def test_two_processes_on_one_cache_break_no_entry(tmp_path):
 
 
 def test_an_interrupted_sweep_keeps_what_is_done(blobs, tmp_path):
-    class Interrupted(Toy):
-        n_left = 3
+    log = tmp_path / "fits"
 
+    class Interrupted(Toy):
         def fit(self, X, y, eval_set=None):
-            type(self).n_left -= 1
-            if type(self).n_left == -1:
+            if _calls(log) == 4:
                 raise KeyboardInterrupt
             return super().fit(X, y, eval_set=eval_set)
 
     sweep = _sweep(cache_dir=tmp_path).set_params(estimator=Interrupted())
-    with pytest.warns(RunFailedWarning, match="interrupted: trajectories_ holds the"):
+    with pytest.warns(RunFailedWarning, match="interrupted. trajectories_ holds the"):
         sweep.fit(*blobs)
     assert sweep.trajectories_.groupby(["train_size", "seed"]).ngroups == 3
     sweep.fit(*blobs)
-    assert Interrupted.n_left == -4  # the interrupted run and the two others
+    assert _calls(log) == 4 + 3 + 1  # the interrupted run and the two others
     whole = _sweep().fit(*blobs).trajectories_
     assert_frame_equal(sweep.trajectories_, whole, check_exact=True)
 
 
 def test_a_run_that_skorch_cut_short_at_ctrl_c_is_not_finished(blobs, tmp_path):
     # skorch swallows KeyboardInterrupt and returns the net as it is.
-    class Interrupting(Callback):
-        n_epochs = 0
+    log = tmp_path / "epochs"
 
+    class Interrupting(Callback):
         def on_epoch_end(self, net, **kwargs):
-            Interrupting.n_epochs += 1
-            if Interrupting.n_epochs == 14:
+            if _calls(log) == 14:
                 signal.raise_signal(signal.SIGINT)
 
     mlp = TrajectoryClassifier(max_epochs=5, n_records=4, callbacks=[Interrupting()])
@@ -194,6 +201,7 @@ def test_a_run_that_skorch_cut_short_at_ctrl_c_is_not_finished(blobs, tmp_path):
     last = sweep.trajectories_.groupby(["train_size", "seed"])["epoch"].max()
     assert (last == 5).all()
     assert len(last) == 6
+    assert len(list(tmp_path.rglob("*.parquet"))) == 6
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -238,7 +246,7 @@ def test_a_read_only_folder_leaves_finished_runs_readable(blobs, tmp_path, monke
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(PermissionError, match="choose another cache_dir"):
         _sweep(cache_dir=tmp_path, n_seeds=4).fit(*blobs)
     assert_frame_equal(read_cache(tmp_path), whole, check_exact=True)
@@ -252,6 +260,125 @@ def test_damaged_entries_are_left_out_of_a_folder_and_counted(blobs, tmp_path):
         rest = read_cache(tmp_path)
     hit = (whole["train_size"] == 20) & (whole["seed"] == 1)
     assert_frame_equal(rest, whole[~hit].reset_index(drop=True), check_exact=True)
+
+
+@pytest.mark.parametrize("source", ["train_size=80,seed=0", "train_size=20,seed=1"])
+def test_the_files_of_another_run_are_damage(blobs, tmp_path, source):
+    whole = _sweep(cache_dir=tmp_path).fit(*blobs)
+    folder = whole.cache_folder_
+    for suffix in (".json", ".parquet"):
+        shutil.copy(
+            folder / f"{source}{suffix}", folder / f"train_size=20,seed=0{suffix}"
+        )
+    assert len(read_records(tmp_path)) == 5
+    with pytest.warns(TrajectoryWarning, match="1 damaged run left out"):
+        assert read_cache(tmp_path).groupby(["train_size", "seed"]).ngroups == 5
+    with pytest.warns(
+        TrajectoryWarning, match=rf"the record of another run \({source}"
+    ):
+        again = _sweep(cache_dir=tmp_path).fit(*blobs)
+    assert_frame_equal(again.trajectories_, whole.trajectories_, check_exact=True)
+    assert_frame_equal(read_cache(tmp_path), whole.trajectories_, check_exact=True)
+
+
+def test_a_run_of_another_random_state_is_damage(blobs, tmp_path):
+    whole = _sweep(cache_dir=tmp_path).fit(*blobs)
+    record = whole.cache_folder_ / "train_size=20,seed=0.json"
+    record.write_text(
+        record.read_text().replace('"random_state": ', '"random_state": 1')
+    )
+    with pytest.warns(TrajectoryWarning, match="has another random_state"):
+        again = _sweep(cache_dir=tmp_path).fit(*blobs)
+    assert_frame_equal(again.trajectories_, whole.trajectories_, check_exact=True)
+
+
+def test_a_record_nested_beyond_reading_is_damage(blobs, tmp_path):
+    whole = _sweep(cache_dir=tmp_path).fit(*blobs)
+    (whole.cache_folder_ / "train_size=20,seed=0.json").write_text("[" * 100_000)
+    assert len(read_records(tmp_path)) == 5
+    with pytest.warns(TrajectoryWarning, match="damaged and will be trained again"):
+        again = _sweep(cache_dir=tmp_path).fit(*blobs)
+    assert_frame_equal(again.trajectories_, whole.trajectories_, check_exact=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="errors of POSIX")
+@pytest.mark.parametrize("suffix", [".json", ".parquet"])
+def test_a_folder_in_place_of_an_entry_is_named(blobs, tmp_path, suffix):
+    folder = _sweep(cache_dir=tmp_path).fit(*blobs).cache_folder_
+    path = folder / f"train_size=20,seed=0{suffix}"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(IsADirectoryError, match=rf"{path.name}. Remove it, or choose"):
+        _sweep(cache_dir=tmp_path).fit(*blobs)
+    with pytest.warns(TrajectoryWarning, match="1 damaged run left out"):
+        read_cache(tmp_path)
+
+
+def test_an_entry_that_may_not_be_read_is_trained_again(blobs, tmp_path, monkeypatch):
+    whole = _sweep(cache_dir=tmp_path).fit(*blobs)
+    closed = whole.cache_folder_ / "train_size=20,seed=0.parquet"
+    inode, read_bytes = closed.stat().st_ino, Path.read_bytes
+
+    # chmod does not stop root, who may run this test.
+    def read(path):
+        if path == closed and path.stat().st_ino == inode:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    with pytest.raises(PermissionError, match=r"seed=0\.parquet"):
+        read_cache(tmp_path)
+    with pytest.warns(TrajectoryWarning, match=r"trained again: .*Permission denied"):
+        again = _sweep(cache_dir=tmp_path).fit(*blobs)
+    assert_frame_equal(again.trajectories_, whole.trajectories_, check_exact=True)
+    assert_frame_equal(read_cache(tmp_path), whole.trajectories_, check_exact=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o007, 0o660)])
+def test_whoever_may_read_new_files_may_read_a_cache(blobs, tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        folder = _sweep(cache_dir=tmp_path).fit(*blobs).cache_folder_
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {mode}
+
+
+class Renamed(Toy):
+    """A toy with other columns."""
+
+    def __init__(self, names=(), random_state=None):
+        super().__init__(random_state=random_state)
+        self.names = names
+
+    def fit(self, X, y, eval_set=None):
+        super().fit(X, y, eval_set)
+        table = self.trajectory_.drop(columns="sum_X")
+        added = dict.fromkeys(self.names, table["log_toy"])
+        self.trajectory_ = table.drop(columns="log_toy").assign(**added)
+        return self
+
+
+def test_a_folder_of_sweeps_with_other_norms_has_what_they_share(blobs, tmp_path):
+    for names in [("log_a", "log_b", "test_loss"), ("log_a", "log_c")]:
+        _sweep(cache_dir=tmp_path).set_params(estimator=Renamed(names)).fit(*blobs)
+    with pytest.warns(TrajectoryWarning, match="log_b, log_c, test_loss left out"):
+        table = read_cache(tmp_path)
+    assert table["model"].nunique() == 2
+    shared = {"model", "train_size", "seed", "epoch", "test_error", "n_test", "log_a"}
+    assert set(table.columns) == shared
+    one = read_cache(next(tmp_path.glob("*/sweep.json")).parent)
+    assert "test_loss" in one or "log_c" in one
+
+
+def test_a_folder_of_sweeps_without_a_common_norm_is_an_error(blobs, tmp_path):
+    for names in [("log_a",), ("log_b",)]:
+        _sweep(cache_dir=tmp_path).set_params(estimator=Renamed(names)).fit(*blobs)
+    with pytest.raises(
+        ValueError, match=r"no norm in common .*Renamed-.*: log_.*subfol"
+    ):
+        read_cache(tmp_path)
 
 
 def test_error_score_raise_keeps_the_runs_before_the_failure(blobs, tmp_path):

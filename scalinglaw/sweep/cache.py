@@ -13,8 +13,8 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 import time
+import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +29,7 @@ from ..exceptions import TrajectoryWarning
 from ..trajectories import (
     check_trajectories,
     concat_trajectories,
+    norm_columns,
     sort_trajectories,
 )
 from .fingerprint import fingerprint, library_versions
@@ -78,7 +79,8 @@ class RunCache:
         RunCache
             For this sweep.
         """
-        key = fingerprint([_FORMAT, library_versions(), dict(determinants)])
+        # A list, in which an estimator counts as it is cloned.
+        key = fingerprint([_FORMAT, library_versions(), *determinants.items()])
         return cls(Path(cache_dir) / f"{name}-{key}", key)
 
     def prepare(self, description: Mapping[str, Any]) -> None:
@@ -113,12 +115,17 @@ class RunCache:
         DataFrame or None
             None where there is no entry, or only a damaged one; the latter
             is warned about and will be written again.
+
+        Raises
+        ------
+        OSError
+            If an entry can be neither read nor written again.
         """
         try:
-            return _read_entry(self._path(run, ".json"), self.key)
+            return self._read(run)
         except FileNotFoundError:
             return None
-        except ValueError as error:
+        except (ValueError, PermissionError) as error:
             warnings.warn(
                 f"cache entry of the run (train_size={run.train_size}, "
                 f"seed={run.seed}) is damaged and will be trained again: {error}",
@@ -183,8 +190,26 @@ class RunCache:
             _write_whole(self._path(run, ".json"), _json_bytes(record))
         return _parse_table(data)
 
+    def _read(self, run: Run) -> pd.DataFrame:
+        path = self._path(run, ".json")
+        try:
+            record = _read_record(path)
+            if record.get("key") != self.key:
+                raise ValueError(f"{path.name} belongs to another sweep.")
+            if record.get("random_state") != run.random_state:
+                raise ValueError(f"{path.name} has another random_state.")
+            return _read_table(path, record)
+        except (FileNotFoundError, PermissionError):
+            raise  # replacing a file needs no leave to read it
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"cache_dir holds an entry that cannot be read ({error.strerror}): "
+                f"{error.filename or path}. Remove it, or choose another cache_dir",
+            ) from error
+
     def _path(self, run: Run, suffix: str) -> Path:
-        return self.folder / f"train_size={run.train_size},seed={run.seed}{suffix}"
+        return self.folder / (_stem(run.train_size, run.seed) + suffix)
 
     @contextmanager
     def _explained(self, problem: str, consequence: str) -> Iterator[None]:
@@ -221,12 +246,18 @@ def read_cache(cache_dir: str | os.PathLike) -> pd.DataFrame:
     -------
     DataFrame
         The trajectory table. Where the folder holds several sweeps, a
-        ``model`` column tells them apart by the names of their subfolders.
+        ``model`` column tells them apart by the names of their subfolders, and
+        the table has the columns that all of them recorded.
 
     Raises
     ------
     ValueError
-        If the folder holds no finished run.
+        If the folder holds no finished run, or sweeps without a norm in common.
+
+    Warns
+    -----
+    TrajectoryWarning
+        If damaged runs, or columns of some sweeps only, are left out.
     """
     folder = Path(cache_dir)
     tables = {}
@@ -245,7 +276,34 @@ def read_cache(cache_dir: str | os.PathLike) -> pd.DataFrame:
         )
     if len(tables) == 1:
         return next(iter(tables.values()))
-    return concat_trajectories(tables)
+    return concat_trajectories(_in_common(tables, folder))
+
+
+def _in_common(
+    tables: dict[str, pd.DataFrame], folder: Path
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of several sweeps with the columns that all of them have."""
+    columns = [set(table.columns) for table in tables.values()]
+    common = set.intersection(*columns)
+    rest = sorted(set.union(*columns) - common)
+    norms = {name: norm_columns(table) for name, table in tables.items()}
+    if all(norms.values()) and not common.intersection(*norms.values()):
+        recorded = "; ".join(f"{name}: {', '.join(norms[name])}" for name in norms)
+        raise ValueError(
+            f"the sweeps in {folder} have no norm in common ({recorded}). Read one "
+            "sweep: give its subfolder in place of the folder."
+        )
+    if rest:
+        warnings.warn(
+            f"{', '.join(rest)} left out: not all of the {len(tables)} sweeps in "
+            f"{folder} recorded them. A sweep's subfolder has all that it recorded.",
+            TrajectoryWarning,
+            stacklevel=3,
+        )
+    return {
+        name: table[[column for column in table.columns if column in common]]
+        for name, table in tables.items()
+    }
 
 
 def read_records(cache_dir: str | os.PathLike) -> pd.DataFrame:
@@ -271,7 +329,7 @@ def read_records(cache_dir: str | os.PathLike) -> pd.DataFrame:
         [*folder.glob("train_size=*.json"), *folder.glob("*/train_size=*.json")]
     ):
         try:
-            record = json.loads(path.read_bytes())
+            record = _read_record(path)
             rows.append([path.parent.name, *(record[name] for name in columns[1:])])
         except (ValueError, KeyError, TypeError, OSError):
             continue
@@ -281,10 +339,10 @@ def read_records(cache_dir: str | os.PathLike) -> pd.DataFrame:
 
 def _intact_runs(sweep: Path) -> Iterator[pd.DataFrame]:
     damaged = 0
-    for record in sorted(sweep.glob("train_size=*.json")):
+    for path in sorted(sweep.glob("train_size=*.json")):
         try:
-            yield _read_entry(record)
-        except (ValueError, FileNotFoundError):
+            yield _read_table(path, _read_record(path))
+        except (ValueError, FileNotFoundError, IsADirectoryError):
             damaged += 1
     if damaged:
         warnings.warn(
@@ -295,28 +353,45 @@ def _intact_runs(sweep: Path) -> Iterator[pd.DataFrame]:
         )
 
 
-def _read_entry(record_path: Path, key: str | None = None) -> pd.DataFrame:
-    """Read a run; ValueError where record and table are not what was written."""
-    record = json.loads(record_path.read_bytes())
-    if not isinstance(record, dict) or "sha256" not in record:
-        raise ValueError(f"{record_path.name} is not the record of a run.")
-    if key is not None and record.get("key") != key:
-        raise ValueError(f"{record_path.name} belongs to another sweep.")
-    table_path = record_path.with_suffix(".parquet")
+def _read_record(path: Path) -> dict[str, Any]:
+    """Read what is known of a run; ValueError where it is not what was written."""
     try:
-        data = table_path.read_bytes()
+        record = json.loads(path.read_bytes())
+    except RecursionError:
+        raise ValueError(f"{path.name} is nested too deeply.") from None
+    if not isinstance(record, dict) or "sha256" not in record:
+        raise ValueError(f"{path.name} is not the record of a run.")
+    stem = _stem(record.get("train_size"), record.get("seed"))
+    if path.stem != stem:
+        raise ValueError(f"{path.name} is the record of another run ({stem}).")
+    return record
+
+
+def _read_table(record_path: Path, record: Mapping[str, Any]) -> pd.DataFrame:
+    """Read the table of a run; ValueError where it is not the one of the record."""
+    path = record_path.with_suffix(".parquet")
+    try:
+        data = path.read_bytes()
     except FileNotFoundError:
-        raise ValueError(f"{table_path.name} is missing.") from None
+        raise ValueError(f"{path.name} is missing.") from None
     if hashlib.sha256(data).hexdigest() != record["sha256"]:
         raise ValueError(
-            f"{table_path.name} does not have the checksum of its record "
-            f"({len(data)} bytes)."
+            f"{path.name} does not have the checksum of its record ({len(data)} bytes)."
         )
     return _parse_table(data)
 
 
 def _parse_table(data: bytes) -> pd.DataFrame:
-    return check_trajectories(pd.read_parquet(io.BytesIO(data)))
+    try:
+        table = pd.read_parquet(io.BytesIO(data))
+    except OSError as error:
+        # So pyarrow says that bytes are no table.
+        raise ValueError(str(error)) from error
+    return check_trajectories(table)
+
+
+def _stem(train_size: Any, seed: Any) -> str:
+    return f"train_size={train_size},seed={seed}"
 
 
 def _json_bytes(value: Mapping[str, Any]) -> bytes:
@@ -325,14 +400,15 @@ def _json_bytes(value: Mapping[str, Any]) -> bytes:
 
 def _write_whole(path: Path, data: bytes) -> None:
     """Write a file so that any reader, at any moment, sees all of it or none."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    # tempfile would make a file that its owner alone may read.
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with part.open("xb") as file:
             file.write(data)
             file.flush()
             # Without this, a power failure can leave the new name on old blocks.
             os.fsync(file.fileno())
         os.replace(part, path)
     except BaseException:
-        Path(part).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise

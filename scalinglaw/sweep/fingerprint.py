@@ -1,28 +1,38 @@
 """A digest of everything that determines a run.
 
 ``joblib.hash`` pickles functions and classes by name, so that a module edited
-between two sweeps would look unchanged. Here code counts by its source, with the
-constants, functions and classes that it names, and tensors by their values.
+between two sweeps would look unchanged. Here code counts as it was compiled,
+with all that it names, and an object by its class and its whole state. Where it
+cannot be told whether two things are the same, they are not: a key that does
+not come back costs time, and one that comes back wrongly costs a wrong number.
 """
 
 from __future__ import annotations
 
+import collections
+import copyreg
+import dis
 import functools
 import hashlib
-import inspect
+import importlib.util
+import io
+import os
+import pickle
+import random
 import sys
+import threading
 import types
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
-import joblib
 import numpy as np
 from sklearn.base import BaseEstimator
 
 __all__ = ["fingerprint", "library_versions", "plain"]
 
-# Their versions are part of every key, their sources need not be.
+# Their versions are part of every key, their code need not be.
 _LIBRARIES = (
     "scalinglaw",
     "numpy",
@@ -32,9 +42,49 @@ _LIBRARIES = (
     "torchvision",
     "skorch",
 )
-_VERSIONED = {*_LIBRARIES, "sklearn", "builtins"}
+_VERSIONED = {*_LIBRARIES, "sklearn"}
 # What an estimator prints or where it computes in parallel moves no number.
 _SILENT = {"verbose", "n_jobs"}
+
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
+_MAPPINGS = (dict, collections.OrderedDict, types.MappingProxyType)
+# Kinds that pickle not at all, or by name, and what they are made of.
+_PARTS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (types.MethodType, ("__func__", "__self__")),
+    (functools.partial, ("func", "args", "keywords")),
+    ((staticmethod, classmethod, type(functools.cache(len))), ("__wrapped__",)),
+    (property, ("fget", "fset", "fdel")),
+    (functools.cached_property, ("func",)),
+)
+# Compiled parts of a class, which stand for themselves by name.
+_COMPILED = (
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+)
+# They belong to the process, and each run seeds what it draws from them.
+_GENERATORS = (random.seed.__self__, np.random.rand.__self__)  # type: ignore[attr-defined]
+_LOCKS = (type(threading.Lock()), type(threading.RLock()))
+# Attributes of a class that say where it stands, or what Python noted about it.
+_NOTES = {
+    "__abstractmethods__",
+    "__annotate__",
+    "__annotate_func__",
+    "__annotations__",
+    "__annotations_cache__",
+    "__dict__",
+    "__doc__",
+    "__firstlineno__",
+    "__orig_bases__",
+    "__parameters__",
+    "__static_attributes__",
+    "__weakref__",
+    "_abc_impl",
+}
+_GLOBAL_LOADS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
+_ATTRIBUTE_LOADS = {"LOAD_ATTR", "LOAD_METHOD"}
 
 
 def library_versions(names: Iterable[str] = _LIBRARIES) -> dict[str, str]:
@@ -55,9 +105,10 @@ def fingerprint(value: Any) -> str:
     ----------
     value : object
         Numbers, strings, arrays, tensors, data frames, containers of them,
-        estimators, torch modules, classes and functions. Code enters by its
-        source, and so do the functions, classes and immutable constants that it
-        names at the top of its file; what it reads from files does not.
+        torch modules, classes, functions, and whatever can be pickled. An
+        estimator, alone or in a list, enters by its parameters, as it is cloned.
+        Code enters as compiled, with what it names at the top of its file or
+        takes from modules of the user's; what it reads from files does not.
 
     Returns
     -------
@@ -70,17 +121,38 @@ def fingerprint(value: Any) -> str:
         If a part of `value` can be neither taken apart nor pickled.
     """
     digest = _Digest()
-    _feed(digest, value)
+    try:
+        _feed_setting(digest, value)
+        for found in digest.objects:  # which grow while they are taken apart
+            _feed_object(digest, found)
+    except RecursionError as error:
+        raise TypeError(
+            "cache_dir needs parameters that can be recognised again, got containers "
+            "in themselves, or too deep. Take them apart, or fit without cache_dir."
+        ) from error
     return digest.hexdigest()
 
 
 class _Digest:
-    """A hash, and the code that has entered it, which may name itself."""
+    """A hash, and the objects that have entered it, which may hold one another.
+
+    An object enters as a number where it is found; its content follows in a
+    second step, once. Being kept, no two of them share an address.
+    """
 
     def __init__(self) -> None:
         hashed = hashlib.blake2b(digest_size=16)
         self.update, self.hexdigest = hashed.update, hashed.hexdigest
-        self.seen: set[Any] = set()
+        self.objects: list[Any] = []
+        self.numbers: dict[int, int] = {}
+        self.places: dict[int, str] = {}  # for messages only
+
+    def number(self, value: Any) -> int:
+        """Return the number of an object, new ones in the order of their coming."""
+        number = self.numbers.setdefault(id(value), len(self.objects))
+        if number == len(self.objects):
+            self.objects.append(value)
+        return number
 
 
 def plain(value: Any) -> Any:
@@ -106,116 +178,272 @@ def plain(value: Any) -> Any:
     return repr(value)[:500]
 
 
+def _feed_setting(digest: _Digest, value: Any) -> None:
+    """Add a parameter as ``sklearn.base.clone`` copies it: not what was fitted."""
+    if type(value) in (list, tuple):
+        _tag(digest, "sequence", str(len(value)))
+        for entry in value:
+            _feed_setting(digest, entry)
+    elif hasattr(type(value), "get_params") and not _is_net(value):
+        # Estimators, and skorch's nets and callbacks.
+        _feed(digest, type(value))
+        for name, entry in value.get_params(deep=False).items():
+            if name not in _SILENT:
+                _feed(digest, name)
+                _feed_setting(digest, entry)
+    else:
+        _feed(digest, value)
+
+
 def _feed(digest: _Digest, value: Any) -> None:
-    """Add `value` to `digest`, each kind under a tag of its own."""
-    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
-        _tag(digest, type(value).__name__, repr(value))
+    """Add `value`: plain data at once, each kind under a tag, an object by number."""
+    kind = type(value)
+    if kind in _PLAIN:
+        _tag(digest, kind.__name__, repr(value))
     elif isinstance(value, np.generic):
         # np.float64(0.1) and 0.1 set the same learning rate.
-        _feed(digest, value.item())
-    elif isinstance(value, np.ndarray) and value.dtype != object:
-        _tag(digest, "array", f"{value.dtype.str}{value.shape}")
-        digest.update(np.ascontiguousarray(value).data)
-    elif isinstance(value, np.ndarray):
-        _tag(digest, "objects", str(value.shape))
-        _feed(digest, value.ravel().tolist())
-    elif isinstance(value, (list, tuple)):
+        item = value.item()
+        _feed(digest, np.array(value) if isinstance(item, np.generic) else item)
+    elif kind in (np.ndarray, np.memmap):
+        _feed_array(digest, value)
+    elif kind in (list, tuple):
         _tag(digest, "sequence", str(len(value)))
         for entry in value:
             _feed(digest, entry)
-    elif isinstance(value, (set, frozenset)):
+    elif kind in (set, frozenset):
+        _tag(digest, "set", str(len(value)))
         _feed(digest, sorted(map(fingerprint, value)))
-    elif isinstance(value, Mapping):
+    elif kind in _MAPPINGS:
+        # In their order, which code that loops over them follows.
         _tag(digest, "mapping", str(len(value)))
-        for name in sorted(value, key=repr):
-            _feed(digest, name)
-            _feed(digest, value[name])
-    elif not isinstance(value, type) and hasattr(value, "get_params"):
-        # Estimators, and skorch's nets and callbacks.
-        _feed(digest, type(value))
-        params = value.get_params(deep=False)
-        _feed(digest, {k: v for k, v in params.items() if k not in _SILENT})
-    elif isinstance(value, functools.partial):
-        _feed(digest, [value.func, value.args, value.keywords])
-    elif isinstance(value, type):
-        for base in value.__mro__:
-            _feed_code(digest, base)
-    elif isinstance(value, types.MethodType):
-        _feed(digest, [value.__func__, value.__self__])
-    elif isinstance(value, types.FunctionType):
-        known = value in digest.seen
+        for name, entry in value.items():
+            _feed(digest, [name, entry])
+    elif kind is types.CodeType:
         _feed_code(digest, value)
-        if not known:
-            _feed(digest, [value.__defaults__, value.__kwdefaults__])
-            _feed(digest, [_contents(cell) for cell in value.__closure__ or ()])
-    elif hasattr(value, "detach") and hasattr(value, "cpu"):
-        _feed_tensor(digest, value)
-    elif hasattr(value, "state_dict") and hasattr(value, "named_modules"):
-        # The text of a module shows its sizes and options, but not its code.
-        _feed(digest, [repr(value), dict(value.state_dict())])
-        parts = {_name(type(part)): type(part) for part in value.modules()}
-        _feed(digest, [parts[name] for name in sorted(parts)])
-    elif hasattr(value, "to_numpy") and hasattr(value, "columns"):
-        _feed(
-            digest,
-            [list(map(str, value.columns)), [value[c].to_numpy() for c in value]],
-        )
     else:
-        _feed_pickle(digest, value)
+        _tag(digest, "object", str(digest.number(value)))
 
 
-def _feed_code(digest: _Digest, value: Any) -> None:
-    _tag(digest, "code", _name(value))
-    if value.__module__.partition(".")[0] in _VERSIONED or value in digest.seen:
+def _feed_array(digest: _Digest, value: np.ndarray) -> None:
+    if value.dtype.hasobject or value.dtype.kind in "UT":
+        # Text is the same at any width, and as objects.
+        _tag(digest, "objects", str(value.shape))
+        _feed(digest, value.ravel().tolist())
+    else:
+        _tag(digest, "array", f"{value.dtype!r}{value.shape}")
+        digest.update(np.ascontiguousarray(value).view(np.uint8).data)
+
+
+def _feed_object(digest: _Digest, value: Any) -> None:
+    """Add what an object is made of."""
+    if _moves_no_number(value):
         return
-    digest.seen.add(value)
-    _tag(digest, "source", _source(value))
-    if _is_own(value):
-        for name, used in sorted(_named_by(value).items()):
-            _feed(digest, [name, used])
+    _tag(digest, "kind", _name(type(value)))
+    for kind, names in _PARTS:
+        if isinstance(value, kind):
+            parts = [getattr(value, name) for name in names]
+            _feed(digest, [type(value), parts, getattr(value, "__dict__", None)])
+            return
+    if isinstance(value, types.ModuleType):
+        _feed_module(digest, value)
+    elif isinstance(value, type):
+        _feed_class(digest, value)
+    elif isinstance(value, types.FunctionType):
+        _feed_function(digest, value)
+    elif isinstance(value, types.BuiltinFunctionType):
+        _feed_origin(digest, value, value.__module__)
+        if not isinstance(value.__self__, types.ModuleType):
+            _feed(digest, value.__self__)
+    elif isinstance(value, _COMPILED):
+        _feed(digest, [value.__objclass__, value.__name__])
+    elif isinstance(value, weakref.ref):
+        _feed(digest, value())
+    elif _is_tensor(value):
+        _feed_tensor(digest, value)
+    elif _is_net(value):
+        _feed(digest, [type(value), _ranked_hooks(vars(value))])
+    elif hasattr(value, "to_numpy") and hasattr(value, "columns"):
+        _feed(digest, [list(map(str, value.columns)), getattr(value, "index", None)])
+        _feed(digest, [value[name].to_numpy() for name in value.columns])
+    else:
+        _feed_state(digest, value)
 
 
-def _is_own(value: Any) -> bool:
-    """Whether code is the user's, rather than Python's or an installed library's."""
-    module = value.__module__.partition(".")[0]
-    if module in sys.stdlib_module_names and module != "__main__":
-        return False
-    file = getattr(sys.modules.get(value.__module__), "__file__", None) or ""
-    return "site-packages" not in file and "dist-packages" not in file
+def _feed_module(digest: _Digest, value: types.ModuleType) -> None:
+    """Add a whole file of code: of the user's, all names at its top."""
+    _feed_origin(digest, value, value.__name__)
+    if _is_own(value.__name__):
+        names = {k: v for k, v in vars(value).items() if not k.startswith("__")}
+        _feed_named(digest, value.__name__, names)
 
 
-def _named_by(value: Any) -> dict[str, Any]:
-    """Return the constants, functions and classes that code names as globals.
+def _feed_class(digest: _Digest, value: type) -> None:
+    _feed_origin(digest, value, value.__module__)
+    # A class that torch derives for a parametrised module bears torch's name.
+    _feed(digest, value.__bases__)
+    if _is_own(value.__module__):
+        _feed(digest, type(value))
+        names = {k: v for k, v in vars(value).items() if k not in _NOTES}
+        _feed_named(digest, _name(value), names)
+    elif not _is_versioned(value.__module__):
+        _feed(digest, [function.__code__ for function in _functions(value)])
 
-    Containers that can change are left out: a list that code appends to is no
-    constant, and would make every run look new.
+
+def _feed_function(digest: _Digest, value: types.FunctionType) -> None:
+    # A decorator of a library lends its function the name of what it wraps.
+    module = value.__globals__.get("__name__", "")
+    _feed_origin(digest, value, module)
+    is_own = _is_own(module)
+    if is_own or not _is_versioned(module):
+        _feed(digest, value.__code__)
+    if not is_own and _is_found_by_name(value, module):
+        return
+    # A function that a library made may hold what the user gave.
+    _feed(digest, [value.__defaults__, value.__kwdefaults__, vars(value)])
+    _feed(digest, [_contents(cell) for cell in value.__closure__ or ()])
+    if is_own:
+        _feed_named(digest, _name(value), _used_by(value.__code__, value.__globals__))
+
+
+def _feed_named(digest: _Digest, owner: str, named: Mapping[str, Any]) -> None:
+    for name in sorted(named):
+        digest.places.setdefault(id(named[name]), f"{owner}.{name}")
+        _feed(digest, [name, named[name]])
+
+
+def _feed_origin(digest: _Digest, value: Any, module: str | None) -> None:
+    """Add the name of code, and the version of its library if it has one."""
+    _tag(digest, "code", _name(value))
+    if not _is_own(module):
+        _tag(digest, "version", _version(_package(module)))
+        return
+    file = getattr(sys.modules.get(str(module)), "__file__", None) or ""
+    if file.endswith((".so", ".pyd")):
+        # Compiled by the user: there is no other way to look into it.
+        with open(file, "rb") as compiled:
+            digest.update(compiled.read())
+
+
+def _feed_code(digest: _Digest, code: types.CodeType) -> None:
+    """Add compiled code, which knows neither its file nor its lines nor comments.
+
+    The source of a lambda is its whole line, and that of a function is what its
+    file holds now, not what was imported.
     """
-    kinds = (int, float, complex, str, bytes, tuple, frozenset, type)
-    found = {}
-    for function in _functions(value):
-        for name in _names(function.__code__):
-            used = function.__globals__.get(name)
-            if isinstance(used, (*kinds, types.FunctionType)):
-                found[name] = used
+    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount)
+    local = (code.co_varnames, code.co_cellvars, code.co_freevars)
+    handlers = getattr(code, "co_exceptiontable", b"")
+    body = (code.co_code, handlers, code.co_flags, code.co_names, code.co_consts)
+    _feed(digest, [*counts, *local, *body])
+
+
+def _is_own(module: str | None) -> bool:
+    """Whether code is the user's, rather than Python's or an installed library's."""
+    package = _package(module)
+    if package in _VERSIONED:
+        return False
+    # Profilers and debuggers run a script in the name of their own file.
+    if package == "__main__":
+        return True
+    file = getattr(sys.modules.get(str(module)), "__file__", None)
+    if file is None:
+        return package not in sys.stdlib_module_names
+    return _is_users_file(file)
+
+
+def _is_users_file(file: str) -> bool:
+    # By its folder and not its name: a script may be called code.py or test.py.
+    standard = os.path.dirname(os.__file__) + os.sep
+    return not (
+        "site-packages" in file or "dist-packages" in file or file.startswith(standard)
+    )
+
+
+def _is_versioned(module: str | None) -> bool:
+    """Whether code that is not the user's is known by the version of its library."""
+    package = _package(module)
+    return package in _VERSIONED or package in sys.stdlib_module_names
+
+
+def _package(module: str | None) -> str:
+    # A class of an extension may have a descriptor in place of the name.
+    return module.partition(".")[0] if isinstance(module, str) else "builtins"
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """Return the version of an importable package, loaded or not."""
+    if package in sys.stdlib_module_names:
+        return f"{sys.version_info[0]}.{sys.version_info[1]}"
+    found = library_versions([package])[package]
+    if found == "unknown":
+        # Slow: it reads what each installed library brings.
+        names = metadata.packages_distributions().get(package, ())
+        found = str(library_versions(sorted(set(names))))
     return found
 
 
-def _functions(value: Any) -> Iterator[types.FunctionType]:
-    if isinstance(value, types.FunctionType):
-        yield value
-        return
+def _is_found_by_name(value: types.FunctionType, module: str) -> bool:
+    return getattr(sys.modules.get(module), value.__name__, None) is value
+
+
+def _used_by(code: types.CodeType, space: dict[str, Any]) -> dict[str, Any]:
+    """Return what code reads from the top of its file or imports, by name.
+
+    Of a module of the user's it is what the code takes from it; all of it where
+    that is not to be seen, as in ``getattr(module, name)``.
+    """
+    steps = [s for s in dis.get_instructions(code) if s.opname != "EXTENDED_ARG"]
+    found: dict[str, Any] = {}
+    for position, step in enumerate(steps):
+        if step.opname == "IMPORT_NAME":
+            level, names = (before.argval for before in steps[position - 2 : position])
+            found |= _imported(step.argval, names, level, space)
+        elif step.opname in _GLOBAL_LOADS and step.argval in space:
+            name, value = step.argval, space[step.argval]
+            for after in steps[position + 1 :]:
+                if after.opname not in _ATTRIBUTE_LOADS or not _is_own_module(value):
+                    break
+                name += f".{after.argval}"
+                value = getattr(value, after.argval, None)
+            found[name] = value
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= _used_by(constant, space)
+    return found
+
+
+def _is_own_module(value: Any) -> bool:
+    return isinstance(value, types.ModuleType) and _is_own(value.__name__)
+
+
+def _imported(
+    name: str, names: tuple[str, ...] | None, level: int, space: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what a function imports when it runs, from a module of the user's."""
+    package = _package(name)
+    try:
+        if level == 0 and package not in sys.modules:
+            spec = importlib.util.find_spec(package)
+            if spec is not None and spec.origin and not _is_users_file(spec.origin):
+                return {name: _version(package)}
+        elif level == 0 and not _is_own(package):
+            return {name: _version(package)}
+        # The run would import it all the same.
+        module = __import__(name, space, None, names or ("__name__",), level)
+    except Exception:  # whatever a file of the user's may raise
+        return {name: None}
+    if names is None:
+        return {name: module}
+    return {f"{name}.{part}": getattr(module, part, None) for part in names}
+
+
+def _functions(value: type) -> Iterator[types.FunctionType]:
     for entry in vars(value).values():
         # Behind staticmethod and classmethod, and behind property.
         entry = getattr(entry, "__func__", getattr(entry, "fget", entry))
         if isinstance(entry, types.FunctionType):
             yield entry
-
-
-def _names(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)
 
 
 def _contents(cell: Any) -> Any:
@@ -225,27 +453,77 @@ def _contents(cell: Any) -> Any:
         return None
 
 
+def _is_net(value: Any) -> bool:
+    return hasattr(type(value), "named_modules") and hasattr(value, "state_dict")
+
+
+def _is_tensor(value: Any) -> bool:
+    # A parameter of a lazy layer has no values yet.
+    is_lazy = hasattr(value, "materialize")
+    return hasattr(value, "detach") and hasattr(value, "cpu") and not is_lazy
+
+
 def _feed_tensor(digest: _Digest, value: Any) -> None:
-    values = value.detach().cpu()
-    _tag(digest, "tensor", str(values.dtype))
-    # numpy lacks torch's half-precision types; float32 holds their values.
-    exact = (
-        values.float() if values.is_floating_point() and values.itemsize < 4 else values
-    )
-    _feed(digest, exact.numpy())
-
-
-def _feed_pickle(digest: _Digest, value: Any) -> None:
-    # A pickle names its class, as for a callback, but does not hold its code.
-    _feed(digest, type(value))
+    _feed(digest, [type(value), vars(value)])
+    layout = f"{value.dtype}{value.layout}{value.requires_grad}"
     try:
-        _tag(digest, "pickle", f"{_name(type(value))}{joblib.hash(value)}")
+        values = value.detach().to_dense()
+        _tag(digest, "tensor", f"{layout}{values.stride()}")
+        # numpy lacks torch's half-precision types; float32 holds their values.
+        half = values.is_floating_point() and values.itemsize < 4
+        _feed(digest, (values.float() if half else values).numpy(force=True))
     except Exception as error:
-        raise TypeError(
-            f"cache_dir needs parameters that can be recognised again, and "
-            f"{value!r} cannot be ({error}). Use a function or a class defined at "
-            "the top of a file, or fit without cache_dir."
-        ) from error
+        raise _unrecognisable(digest, value, error) from error
+
+
+def _feed_state(digest: _Digest, value: Any) -> None:
+    """Add an object by its class and what it would be pickled with."""
+    reduce = copyreg.dispatch_table.get(type(value))
+    try:
+        parts = value.__reduce_ex__(4) if reduce is None else reduce(value)
+        if isinstance(parts, str):
+            # A global name; pickle makes sure that the object is found under it.
+            parts = (pickle.dumps(value, 4),)
+    except Exception as error:
+        raise _unrecognisable(digest, value, error) from error
+    _feed(digest, type(value))
+    for part in parts:
+        # Items of a list or a dict come as iterators.
+        _feed(digest, list(part) if isinstance(part, Iterator) else part)
+
+
+def _ranked_hooks(state: dict[str, Any]) -> dict[str, Any]:
+    """Give hooks of a module numbers of their own: torch counts up in a process."""
+    hooks = {
+        name: entries
+        for name, entries in state.items()
+        if "_hooks" in name
+        and isinstance(entries, dict)
+        and all(type(key) is int for key in entries)
+    }
+    ids = sorted({key for entries in hooks.values() for key in entries})
+    ranks = {key: rank for rank, key in enumerate(ids)}
+    return state | {
+        name: {ranks[key]: entry for key, entry in entries.items()}
+        for name, entries in hooks.items()
+    }
+
+
+def _moves_no_number(value: Any) -> bool:
+    """Whether an object is a lock, a file, a C pointer, or drawn from by anyone."""
+    is_file = isinstance(value, io.IOBase)
+    holds_nothing = is_file and not isinstance(value, (io.BytesIO, io.StringIO))
+    is_lock = isinstance(value, _LOCKS) or type(value).__name__ == "PyCapsule"
+    return holds_nothing or is_lock or any(value is known for known in _GENERATORS)
+
+
+def _unrecognisable(digest: _Digest, value: Any, error: Exception) -> TypeError:
+    place = digest.places.get(id(value))
+    return TypeError(
+        "cache_dir needs parameters and code that can be recognised again, and "
+        f"{value!r:.200}{f', which is {place},' if place else ''} cannot be "
+        f"({error}). Make it in a function of yours, or fit without cache_dir."
+    )
 
 
 def _tag(digest: _Digest, kind: str, text: str) -> None:
@@ -254,24 +532,5 @@ def _tag(digest: _Digest, kind: str, text: str) -> None:
 
 
 def _name(value: Any) -> str:
-    return f"{value.__module__}.{value.__qualname__}"
-
-
-def _source(value: Any) -> str:
-    """Return the source of a class or function, or its bytecode without one."""
-    try:
-        return _name(value) + inspect.getsource(value)
-    except (OSError, TypeError):
-        return _name(value) + "".join(
-            f"{function.__name__}{_bytecode(function.__code__)}"
-            for function in _functions(value)
-        )
-
-
-def _bytecode(code: types.CodeType) -> str:
-    # The text of a nested code object would hold its address.
-    constants = [
-        _bytecode(entry) if isinstance(entry, types.CodeType) else repr(entry)
-        for entry in code.co_consts
-    ]
-    return f"{code.co_code.hex()}{code.co_names}{constants}"
+    name = getattr(value, "__qualname__", getattr(value, "__name__", ""))
+    return f"{getattr(value, '__module__', '')}.{name}"
