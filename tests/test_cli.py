@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import BrokenExecutor
 
 import pandas as pd
 import pytest
@@ -212,3 +213,46 @@ def test_a_narrow_terminal_breaks_lines_and_cuts_off_no_digits(capsys, monkeypat
     shown = capsys.readouterr().out
     assert "…" not in shown
     assert all(f"{123.4 + i:.4g}" in shown for i in range(8))
+
+
+def test_names_are_shown_as_they_are_with_brackets_and_colons(capsys):
+    table = pd.DataFrame({"[bold]": ["x[/red]"]}, index=["cnn[wide]"])
+    print_table(table, "on [blue] :smile:", "[model]")
+    shown = capsys.readouterr().out
+    for name in ("[bold]", "x[/red]", "cnn[wide]", "on [blue] :smile:", "[model]"):
+        assert name in shown
+
+
+def test_models_with_brackets_are_told_apart(capsys, monkeypatch, tmp_path):
+    tables = {
+        "cnn[wide]": make_trajectories(gamma1=0.4, random_state=0),
+        "cnn[deep]": make_trajectories(gamma1=0.5, random_state=1),
+    }
+    path = tmp_path / "both.parquet"
+    write_trajectories(concat_trajectories(tables), path)
+    status, out, _ = _run(capsys, monkeypatch, "compare", path)
+    assert status == 0
+    assert "cnn[wide] - cnn[deep]" in out
+
+
+def test_an_error_is_one_line_however_narrow_the_terminal(
+    capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("COLUMNS", "40")
+    path = tmp_path / "a rather long name [red] of a table.parquet"
+    status, _, err = _run(capsys, monkeypatch, "fit", path)
+    assert status == 1
+    assert str(path) in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_killed_worker_is_one_line_and_no_traceback(capsys, monkeypatch):
+    def broken():
+        raise BrokenExecutor
+
+    # The package has an attribute of the module's name.
+    monkeypatch.setattr(sys.modules["scalinglaw.cli.app"], "app", broken)
+    status, _, err = _run(capsys, monkeypatch, "demo")
+    assert status == 1
+    assert "a worker process was killed, probably for want of memory" in err
+    assert len(err.splitlines()) == 1

@@ -104,6 +104,7 @@ def test_folders_on_the_command_line_win_over_the_file(
     [
         (["STUDY", "--lr", "0.1"], 2, "--lr does not go with a study"),
         (["STUDY", "--model", "cnn"], 2, "--model does not go with a study"),
+        (["STUDY", "--n-jobs", "0"], 1, "error: --n-jobs must not be 0"),
         (["missing.toml"], 1, "missing.toml"),
     ],
 )
@@ -151,3 +152,133 @@ def test_an_interrupted_study_says_how_to_go_on_and_does(capsys, monkeypatch, st
     assert len(after) == 8
     kept = after.merge(before)
     assert_frame_equal(kept, before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ("--train-sizes 50,abc", 2, "--train-sizes must be integers with commas"),
+        ("--train-sizes 50,100,", 2, "such as 50,100, got '50,100,'"),
+        ("--train-sizes 50,0", 1, "--train-sizes[1] must be at least 1, got 0"),
+        ("--width a", 2, "--width must be integers with commas in between"),
+        ("--width 8,0", 1, "--width[1] must be at least 1, got 0"),
+        ("--data foo", 1, "--data must be one of 'digits'"),
+        ("--n-jobs 0", 1, "--n-jobs must not be 0; -1 means one run per core"),
+        ("--n-seeds 0", 1, "--n-seeds must be at least 1, got 0"),
+        ("--max-epochs 0", 1, "max_epochs must be at least 1, got 0"),
+        ("--model vit --width 30", 1, "n_heads must divide width, got 4 and 30"),
+        ("--model perceptron --width 8", 2, "--width does not go with --model perc"),
+        ("--model perceptron --lr 0.1", 2, "--lr does not go with --model perceptron"),
+        ("--model perceptron --max-epochs 3", 2, "--max-epochs does not go with"),
+    ],
+)
+def test_options_are_checked_by_their_names_before_anything_is_trained(
+    capsys, monkeypatch, tmp_path, arguments, status, message
+):
+    output = tmp_path / "results"
+    found, out, err = _run(capsys, monkeypatch, *arguments.split(), "--output", output)
+    assert (found, out) == (status, "")
+    assert message in " ".join(err.replace("│", " ").split())
+    assert not output.exists()
+
+
+_QUICK = ("--train-sizes", "50,100", "--n-seeds", "1", "--max-epochs", "1")
+
+
+def test_runs_of_one_model_are_kept_below_the_output(capsys, monkeypatch, tmp_path):
+    arguments = [*_QUICK, "--width", "2", "--output", tmp_path]
+    _run(capsys, monkeypatch, *arguments)
+    kept = read_records(tmp_path / "cache")
+    assert len(kept) == 2
+    assert len(read_trajectories(tmp_path / "trajectories.parquet"))
+    _run(capsys, monkeypatch, *arguments)
+    assert_frame_equal(read_records(tmp_path / "cache"), kept)
+
+
+@pytest.mark.parametrize("kind", ["one model", "study"])
+def test_a_file_where_results_should_go_is_told_before_training(
+    capsys, monkeypatch, study, tmp_path, kind
+):
+    output = tmp_path / "taken"
+    output.write_text("what was here before")
+    arguments = [study] if kind == "study" else _QUICK
+    status, out, err = _run(capsys, monkeypatch, *arguments, "--output", output)
+    assert (status, out) == (1, "")
+    assert f"the folder {output} for results cannot be made: File exists" in err
+    assert "sweep:" not in err
+
+
+def test_what_stands_in_the_way_of_tables_is_told_before_training(
+    capsys, monkeypatch, study, tmp_path
+):
+    (tmp_path / "trajectories").write_text("what was here before")
+    status, _, err = _run(capsys, monkeypatch, study, "--output", tmp_path)
+    assert status == 1
+    assert "sweep:" not in err
+
+
+# Pooling leaves nothing of the digits, which only the data can tell.
+_TOO_DEEP = "8,8,8,8,8,8,8,8"
+
+
+def test_where_all_runs_fail_the_first_reason_is_given_and_no_option_of_python(
+    capsys, monkeypatch, tmp_path
+):
+    status, out, err = _run(
+        capsys, monkeypatch, *_QUICK, "--width", _TOO_DEEP, "--output", tmp_path
+    )
+    assert (status, out) == (1, "")
+    last = err.splitlines()[-1]
+    assert "2 runs of 2 failed; the first, (train_size=50, seed=0), with Val" in last
+    assert "error_score" not in last
+    assert ".." not in last
+
+
+def test_a_model_without_a_run_is_in_the_report_and_in_the_status(
+    capsys, monkeypatch, study
+):
+    study.write_text(
+        f'{study.read_text()}\n[models.deep]\nclassifier = "cnn"\n'
+        f"conv_widths = [{_TOO_DEEP}]\n"
+    )
+    status, out, err = _run(capsys, monkeypatch, study, "--json")
+    assert status == 1
+    assert err.splitlines()[-1].startswith("error: there are no exponents of deep: ")
+    assert list(json.loads(out)["models"]) == ["mlp", "linear"]
+    report = (study.parent / "study-results" / "report.html").read_text()
+    assert "16 runs of 2 models on digits" in report
+    assert "No run of deep succeeded" in report
+    section = report.partition("<h2>deep</h2>")[2]
+    assert "No run succeeded: 8 runs of 8 failed" in section
+    assert "Runs that failed." in section
+
+
+def test_ctrl_c_in_one_model_says_where_its_runs_are(capsys, monkeypatch, tmp_path):
+    def interrupted(sweep, X, y):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scalinglaw.study.running.train", interrupted)
+    status, _, err = _run(capsys, monkeypatch, *_QUICK, "--output", tmp_path)
+    assert status == 130
+    assert f"finished runs are in {tmp_path / 'cache'}: the same command" in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_killed_worker_is_told_from_ctrl_c(capsys, monkeypatch, study):
+    (study.parent / "net_that_is_killed.py").write_text(
+        "import os, signal\n"
+        "def build(input_shape, n_classes):\n"
+        f"    if os.getpid() != {os.getpid()}:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    settings = study.read_text().partition("[models.mlp]")[0]
+    study.write_text(
+        f"{settings}stack = false\n[models.mine]\nclassifier = 'module'\n"
+        "module = 'net_that_is_killed:build'\n"
+    )
+    status, out, err = _run(capsys, monkeypatch, study, "--n-jobs", 2)
+    assert (status, out) == (1, "")
+    last = err.splitlines()[-1]
+    assert last.startswith("error: a worker process was killed, probably for want of")
+    assert last.endswith("cache: the same command goes on with them.")
+    assert "Traceback" not in err

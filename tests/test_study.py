@@ -1,5 +1,6 @@
 """Studies: what the file may say, what is trained, what the report holds."""
 
+import io
 import re
 from html.parser import HTMLParser
 
@@ -156,6 +157,41 @@ def test_a_preset_takes_the_papers_settings_for_the_data(tmp_path):
         ("[data]", "output = 3\n[data]", r"output must be a text in quotes, got 3"),
         ("[models.narrow]", "[models]\nnarrow = 1\n[other]", r"models\.narrow must be"),
         ("title = ", "title: ", r"study\.toml is not valid TOML.*line 2"),
+        (
+            "max_epochs = 4",
+            "preset = true",
+            r"models\.narrow\.preset is for 'cnn'",
+        ),
+        ("max_epochs = 4", 'device = "x"', r'models\.narrow\.device must be "auto" or'),
+        (
+            "max_epochs = 4",
+            'compile = "x"',
+            r"models\.narrow\.compile must be true",
+        ),
+        ("max_epochs = 4", "compile = 3", r"models\.narrow\.compile must be .* got 3"),
+        ("max_epochs = 4", 'verbose = "x"', r"models\.narrow\.verbose must be an inte"),
+        (
+            "max_epochs = 4",
+            'bfloat16 = "x"',
+            r"models\.narrow\.bfloat16 must be one",
+        ),
+        ("[data]", "[law]\nmetric = 'a'\n[data]", r"law\.metric = 'a' is not recorded"),
+        ("[data]", "[law]\nmin_train_size = 300\n[data]", r"law\.min_train_size must"),
+        (
+            "[data]",
+            "[law]\nmin_train_size = {gamma1 = 60}\n[data]",
+            r"law\.min_train_size must be one number for method='pooled'",
+        ),
+        (
+            "[data]",
+            "[law]\nmethod = 'published'\noffset = true\n[data]",
+            r"law\.offset=True needs method='pooled'",
+        ),
+        (
+            "[data]",
+            "[comparison]\ncorrection = 'a'\n[data]",
+            r"comparison\.correction must be one of 'holm', 'bonferroni'",
+        ),
     ],
 )
 def test_a_message_names_the_file_the_key_and_the_way_out(tmp_path, old, new, message):
@@ -164,6 +200,136 @@ def test_a_message_names_the_file_the_key_and_the_way_out(tmp_path, old, new, me
     with pytest.raises((ValueError, TypeError), match=message) as caught:
         read_study(_write(tmp_path, text))
     assert "study.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("described", "message"),
+    [
+        ('"cnn"\nconv_widths = [0]', r"m\.conv_widths\[0\] must be at least 1, got 0"),
+        ('"cnn"\nconv_widths = "a"', r"m\.conv_widths must be a sequence of integers"),
+        ('"cnn"\nhidden_width = 2.5', r"m\.hidden_width must be an integer, got 2\.5"),
+        (
+            '"cnn"\nhidden_widths = [3]',
+            r"m\.hidden_widths .*did you mean hidden_wid",
+        ),
+        ('"cnn"\naugment = "no"', r"m\.augment must be one of True, False, got 'no'"),
+        ('"resnet"\nwidths = [8]', r"m\.widths and depths must have the same length"),
+        (
+            '"resnet"\nwidths = []\ndepths = []',
+            r"m\.widths must have at least one st",
+        ),
+        ('"vit"\nwidth = 7\nn_heads = 3', r"m\.n_heads must divide width, got 3 and 7"),
+        ('"vit"\nmlp_width = 0', r"m\.mlp_width must be at least 1, got 0"),
+        ('"perceptron"\ndevice = "x"', r'm\.device must be "auto" or a torch device'),
+        ('"perceptron"\nmax_epochs = 3', r"m\.max_epochs is not a key of a study"),
+    ],
+)
+def test_what_a_network_is_built_of_is_checked_before_training(
+    tmp_path, described, message
+):
+    text = f"{SMALL}\n[models.m]\nclassifier = {described}\n"
+    with pytest.raises((ValueError, TypeError), match=rf"models\.{message}"):
+        read_study(_write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "..", "a/b", "../../esc", r"x$\\foo$", "a.", r"a\nb", "con*?", "x" * 201],
+)
+def test_the_name_of_a_model_can_be_that_of_a_file(tmp_path, name):
+    text = SMALL.replace("[models.linear]", f'[models."{name}"]')
+    message = re.escape(f'models."{name}" is no name for a model')
+    with pytest.raises(ValueError, match=message):
+        read_study(_write(tmp_path, text))
+
+
+@pytest.mark.parametrize("name", ["_x", "a.b", "cnn[wide]", "x$foo_$ $", "日本", "a b"])
+def test_all_else_may_be_the_name_of_a_model(tmp_path, name):
+    text = SMALL.replace("[models.linear]", f'[models."{name}"]')
+    assert list(read_study(_write(tmp_path, text)).models) == ["narrow", name]
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("def build(:", "SyntaxError: invalid syntax"),
+        ("raise RuntimeError('no licence')", "RuntimeError: no licence"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_named_with_the_cause(
+    tmp_path, code, message
+):
+    (tmp_path / "broken_net_of_study.py").write_text(code)
+    text = SMALL.replace('classifier = "mlp"', 'classifier = "module"', 1)
+    text = text.replace("hidden_widths = [8]", 'module = "broken_net_of_study:build"')
+    message = rf"models\.narrow\.module = .* cannot be imported: {message}"
+    with pytest.raises(ValueError, match=message) as caught:
+        read_study(_write(tmp_path, text))
+    assert caught.value.__cause__.__cause__ is not None
+    nameless = text.replace("broken_net_of_study:", ":")
+    with pytest.raises(ValueError, match=r'module must be "file:function", got \':bu'):
+        read_study(_write(tmp_path, nameless))
+
+
+def _npz(save, **arrays):
+    buffer = io.BytesIO()
+    save(buffer, **arrays)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "junk"])
+def test_a_damaged_data_file_is_named(tmp_path, save, damage):
+    X = np.random.default_rng(0).normal(size=(400, 6))
+    data = _npz(save, X=X, y=np.sign(X[:, 0]))
+    flipped = bytes([*data[:3000], data[3000] ^ 255, *data[3001:]])
+    text = SMALL.replace('name = "digits"', 'file = "mine.npz"')
+    (tmp_path / "mine.npz").write_bytes(
+        {
+            "truncated": data[:2000],
+            "flipped": flipped,
+            "empty": b"",
+            "junk": b"PK\x03\x04" + b"x" * 500,
+        }[damage]
+    )
+    with pytest.raises(ValueError, match=r"data\.file = '.*mine\.npz' is damaged, or"):
+        run_study(read_study(_write(tmp_path, text)))
+
+
+def test_a_data_file_that_holds_something_else_is_named(tmp_path):
+    study = read_study(
+        _write(tmp_path, SMALL.replace('name = "digits"', 'file = "mine.npz"'))
+    )
+    with pytest.raises(FileNotFoundError, match=r"data\.file = .* is not there"):
+        run_study(study)
+    with open(study.data.file, "wb") as file:
+        np.save(file, np.zeros((4, 2)))
+    with pytest.raises(ValueError, match=r"data\.file = .* it holds a single array"):
+        run_study(study)
+    np.savez(study.data.file, X=np.zeros((4, 2)), y=np.zeros(3))
+    with pytest.raises(ValueError, match=r"a label in y for each sample, got .*\(3,\)"):
+        run_study(study)
+
+
+def test_no_jobs_at_all_are_refused_by_name(tmp_path):
+    study = read_study(_write(tmp_path, SMALL))
+    with pytest.raises(ValueError, match=r"^n_jobs must not be 0"):
+        run_study(study, n_jobs=0)
+
+
+def test_a_model_whose_runs_all_failed_is_among_the_results(tmp_path):
+    # Pooling leaves nothing of the digits, which only the data can tell.
+    deep = '[models.deep]\nclassifier = "cnn"\nconv_widths = [8, 8, 8, 8, 8, 8, 8, 8]\n'
+    result = run_study(read_study(_write(tmp_path, f"{SMALL}\n{deep}")))
+    assert list(result.trajectories) == ["narrow", "linear"]
+    assert len(result.sweeps["deep"].failures_) == 6
+    assert "deep" in result.without_laws()
+    assert result.remarks["deep"][0].startswith("No run succeeded: 6 runs of 6 failed")
+    alone = SMALL.partition("[models.narrow]")[0]
+    message = r"models\.deep: No run succeeded: 6 runs .* with ValueError: .*[^.]\.$"
+    with pytest.raises(ValueError, match=message):
+        run_study(read_study(_write(tmp_path, f"{alone}\n{deep}")))
 
 
 def test_sizes_that_the_data_cannot_give_are_named_by_their_key(tmp_path):
@@ -269,3 +435,53 @@ def test_optima_in_the_report_are_geometric_means_over_seeds(known_result):
     first = law.optima_[law.optima_["train_size"] == law.optima_["train_size"].min()]
     assert_allclose(rows[0]["error"], np.exp(np.log(first["error"]).mean()))
     assert rows[0]["runs"] == len(first)
+
+
+def test_the_report_has_a_section_for_a_model_without_a_run(known_result):
+    study, tables, laws = known_result
+    result = StudyResult(
+        study,
+        {"narrow": tables["narrow"]},
+        laws={"narrow": laws["narrow"]},
+        sweeps={name: _Swept(tables["narrow"], study.cache) for name in tables},
+        remarks={"": [], "narrow": [], "linear": ["No run succeeded: out of memory."]},
+    )
+    page = _Page(render_report(result))
+    words = " ".join(page.words)
+    assert "runs of 1 model on digits" in words
+    assert "No run of linear succeeded; see below." in words
+    assert page.words.index("linear") < page.words.index(
+        "No run succeeded: out of memory."
+    )
+    assert page.words.count("Runs that failed.") == 2
+
+
+def test_the_report_says_whose_settings_a_law_has(known_result):
+    from scalinglaw.study.report import _settings
+
+    study, tables, laws = known_result
+
+    def settings(laws):
+        return "".join(_settings(StudyResult(study, tables, laws=laws)))
+
+    heading = "<h3>(ScalingLawEstimator.*?)</h3>"
+    assert re.findall(heading, settings(laws)) == ["ScalingLawEstimator"]
+    other = ScalingLawEstimator(landmark="minimum").fit(tables["linear"])
+    text = settings({**laws, "linear": other})
+    assert re.findall(heading, text) == [
+        "ScalingLawEstimator of narrow",
+        "ScalingLawEstimator of linear",
+    ]
+    whose = text.partition("ScalingLawEstimator of linear")[2]
+    assert "landmark = &#x27;minimum&#x27;" in whose
+
+
+@pytest.mark.parametrize("name", ["_x", "x$foo_$", "$", "cnn[wide]"])
+def test_the_legend_of_the_overview_has_every_model_by_its_name(known_result, name):
+    from scalinglaw.study.report import _overview, _png
+
+    study, tables, laws = known_result
+    figure = _overview(StudyResult(study, tables, laws={name: laws["narrow"]}))
+    assert _png(figure)
+    (shown,) = figure.axes[0].get_legend().get_texts()
+    assert shown.get_text().replace("\\$", "$").strip().startswith(f"{name}: ")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import BrokenExecutor
+from typing import NoReturn
 
 import typer
 
 from .compare import compare
 from .demo import demo
 from .fit import fit
-from .output import console
+from .output import WORKER_KILLED, say
 from .run import run
 from .theory import theory
 
@@ -35,16 +37,20 @@ for command in (demo, run, fit, compare, theory):
 def main() -> None:
     """Run the command.
 
-    Ends with status 0; 1 for bad input, with one line on standard error; 2 for bad
-    usage; 130 for Ctrl-C.
+    Ends with status 0; 1 for bad input, a killed worker, or models without exponents,
+    with one line on standard error; 2 for bad usage; 130 for Ctrl-C.
     """
     try:
         app()
     except (ValueError, TypeError, OSError) as error:
-        console.print(
-            f"error: {error}", style="bold red", highlight=False, markup=False
-        )
-        sys.exit(1)
+        _fail(str(error))
+    except BrokenExecutor:
+        _fail(WORKER_KILLED)
     except KeyboardInterrupt:
-        console.print("interrupted")
+        say("interrupted")
         sys.exit(130)
+
+
+def _fail(text: str) -> NoReturn:
+    say(f"error: {text}", style="bold red")
+    sys.exit(1)

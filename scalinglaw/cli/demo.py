@@ -12,11 +12,11 @@ import typer
 from rich.console import Console
 
 from .output import (
-    console,
     law_to_dict,
     print_json,
     print_table,
     save_figures,
+    say,
     show_law,
     spoken_warnings,
 )
@@ -53,7 +53,7 @@ def demo(
         cnn = _digits(output, n_seeds, max_epochs, n_jobs)
         perceptron = _perceptrons(output, max(n_seeds, 4), n_jobs)
     seconds = time.perf_counter() - start
-    console.print(f"done in {seconds:.0f} s; tables and figures are in {output}")
+    say(f"done in {seconds:.0f} s; tables and figures are in {output}")
     if json:
         print_json({"cnn": law_to_dict(cnn), "perceptron": law_to_dict(perceptron)})
         return

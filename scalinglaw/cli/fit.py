@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from .output import (
-    console,
     law_to_dict,
     print_json,
     print_table,
     read_any,
     save_figures,
+    say,
     show_law,
     spoken_warnings,
 )
@@ -89,7 +89,7 @@ def fit(
     forecasts = run_backtest(law, trajectories) if backtest else None
     if figures is not None:
         for path in save_figures(law, figures):
-            console.print(f"wrote {path}", highlight=False)
+            say(f"wrote {path}")
     if json:
         extra = {} if forecasts is None else {"backtest": forecasts}
         print_json(law_to_dict(law) | extra)

@@ -21,18 +21,45 @@ if TYPE_CHECKING:
     from ..laws import ScalingLawEstimator
 
 __all__ = [
+    "WORKER_KILLED",
     "console",
     "law_to_dict",
     "print_json",
     "print_table",
     "read_any",
+    "results",
     "save_figures",
+    "say",
     "show_law",
     "spoken_warnings",
 ]
 
-# Everything but results: a pipe or --json must see nothing else.
-console = Console(stderr=True)
+WORKER_KILLED = (
+    "a worker process was killed, probably for want of memory: fewer --n-jobs need "
+    "less of it."
+)
+# Everything but results: a pipe or --json must see nothing else. Names and paths may
+# have brackets, which are no markup.
+console = Console(stderr=True, markup=False, emoji=False)
+
+
+def results() -> Console:
+    """Return standard output, which shows names as they are, brackets included."""
+    return Console(markup=False, emoji=False)
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print one line on standard error, however long: a path is not broken in two.
+
+    Parameters
+    ----------
+    text : str
+        What to say; line breaks in it become spaces.
+    style : str, optional
+        As rich names it, for terminals.
+    """
+    line = " ".join(part.strip() for part in text.splitlines())
+    console.print(line, style=style, highlight=False, soft_wrap=True)
 
 
 def print_table(frame: pd.DataFrame, title: str, index: str = "") -> None:
@@ -53,10 +80,11 @@ def print_table(frame: pd.DataFrame, title: str, index: str = "") -> None:
         table.add_column(str(column), justify="right")
     for name, row in frame.iterrows():
         table.add_row(str(name), *map(_cell, row))
-    out = Console()
+    out = results()
     # A terminal that is too narrow breaks lines; it must not cut digits off.
     width = Measurement.get(out, out.options.update(max_width=10_000), table).maximum
-    Console(width=max(out.width, width)).print(table)
+    out.width = max(out.width, width)
+    out.print(table)
 
 
 def print_json(content: Any) -> None:
@@ -84,7 +112,7 @@ def show_law(law: ScalingLawEstimator, title: str) -> None:
 
     shown = law.exponents_.rename(columns={"ci_low": "low", "ci_high": "high"})
     print_table(shown, f"{title} ({law.confidence_level:.0%} intervals)", "exponent")
-    out = Console()
+    out = results()
     test = law.consistency_
     if np.isfinite(test["p_value"]):
         out.print(
@@ -200,7 +228,7 @@ def spoken_warnings() -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         yield
     for text in dict.fromkeys(str(warning.message) for warning in caught):
-        console.print(f"warning: {text}", style="yellow", highlight=False, markup=False)
+        say(f"warning: {text}", style="yellow")
 
 
 def _cell(value: Any) -> str:

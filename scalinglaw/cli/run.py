@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .output import (
-    console,
+    WORKER_KILLED,
     law_to_dict,
     print_json,
     print_table,
     save_figures,
+    say,
     show_law,
     spoken_warnings,
 )
+
+if TYPE_CHECKING:
+    from ..study import StudyResult
 
 __all__ = ["run"]
 
@@ -51,7 +58,7 @@ def run(
         Path | None, typer.Option(help="Folder of the images, if not the default.")
     ] = None,
     cache_dir: Annotated[
-        Path | None, typer.Option(help="Keep finished runs here, and resume.")
+        Path | None, typer.Option(help="Finished runs are kept here; <output>/cache.")
     ] = None,
     output: Annotated[
         Path | None,
@@ -85,40 +92,31 @@ def run(
             json=json,
         )
         return
-    output = output or Path("scalinglaw-run")
-    from .._validation import check_option
+    from .._validation import check_integer, check_option
+    from ..study.description import IMAGES, check_jobs
+    from ..study.models import check_parameters
 
     check_option(model, "--model", _MODELS)
-    from ..datasets import load_images
-    from ..laws import ScalingLawEstimator
-    from ..sweep import TrajectorySweep
-    from ..trajectories import write_trajectories
-
-    images, labels = load_images(data, root=root)
+    check_option(data, "--data", IMAGES)
     if model == "perceptron":
-        images = images.reshape(len(images), -1) / 255.0
-    sweep = TrajectorySweep(
-        _classifier(model, width, max_epochs, lr),
-        train_sizes=[int(size) for size in train_sizes.split(",")],
-        n_seeds=n_seeds,
-        test_size=test_size,
-        n_jobs=n_jobs,
-        cache_dir=cache_dir,
-        random_state=random_state,
-        verbose=1,
+        _refuse_for_perceptron(context)
+    classifier = _classifier(model, width, max_epochs, lr)
+    check_parameters(model, classifier)
+    output = output or Path("scalinglaw-run")
+    _run_sweep(
+        classifier,
+        model,
+        data,
+        root=root,
+        output=output,
+        json=json,
+        train_sizes=_train_sizes(train_sizes),
+        n_seeds=check_integer(n_seeds, "--n-seeds"),
+        test_size=check_integer(test_size, "--test-size"),
+        n_jobs=check_jobs(n_jobs, "--n-jobs"),
+        random_state=check_integer(random_state, "--random-state", minimum=0),
+        cache_dir=cache_dir or output / "cache",
     )
-    norm = "rms" if model == "perceptron" else "spectral_complexity"
-    with spoken_warnings():
-        table = sweep.fit(images, labels).trajectories_
-        output.mkdir(parents=True, exist_ok=True)
-        write_trajectories(table, output / "trajectories.parquet")
-        law = ScalingLawEstimator(norm).fit(table)
-    files = save_figures(law, output)
-    console.print(f"wrote trajectories.parquet and {len(files)} figures into {output}")
-    if json:
-        print_json(law_to_dict(law))
-    else:
-        show_law(law, f"{model} on {data}")
 
 
 # What may be said beside a file; the rest is in the file.
@@ -139,6 +137,80 @@ def _refuse_options(context: typer.Context) -> None:
             )
 
 
+def _refuse_for_perceptron(context: typer.Context) -> None:
+    for name in ("width", "max_epochs", "lr"):
+        if _is_given(context, name):
+            raise typer.BadParameter(
+                f"--{name.replace('_', '-')} does not go with --model perceptron: its "
+                "norm flow has no widths, epochs or learning rate. Leave it out."
+            )
+
+
+def _run_sweep(
+    classifier: Any,
+    model: str,
+    data: str,
+    *,
+    root: Path | None,
+    output: Path,
+    json: bool,
+    **settings: Any,
+) -> None:
+    """Train one model, and write its table and figures."""
+    from ..datasets import load_images
+    from ..laws import ScalingLawEstimator
+    from ..study.running import train
+    from ..sweep import TrajectorySweep
+    from ..trajectories import write_trajectories
+
+    images, labels = load_images(data, root=root)
+    if model == "perceptron":
+        images = images.reshape(len(images), -1) / 255.0
+    _make_folders(output)
+    sweep = TrajectorySweep(classifier, verbose=1, **settings)
+    norm = "rms" if model == "perceptron" else "spectral_complexity"
+    with _kept(settings["cache_dir"]):
+        heard = train(sweep, images, labels)
+    for text in heard:
+        say(f"warning: {text}", style="yellow")
+    write_trajectories(sweep.trajectories_, output / "trajectories.parquet")
+    with spoken_warnings():
+        law = ScalingLawEstimator(norm).fit(sweep.trajectories_)
+    files = save_figures(law, output)
+    say(f"wrote trajectories.parquet and {len(files)} figures into {output}")
+    if json:
+        print_json(law_to_dict(law))
+    else:
+        show_law(law, f"{model} on {data}")
+
+
+def _make_folders(output: Path, *names: str) -> None:
+    """Create the folder of the results: before hours of training, not after them."""
+    for folder in (output, *(output / name for name in names)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"the folder {folder} for results cannot be made: {error.strerror}. "
+                "Give another --output."
+            ) from error
+
+
+@contextmanager
+def _kept(cache: Path) -> Iterator[None]:
+    """Say where the finished runs are, should training end before its end."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"finished runs are in {cache}: the same command goes on with them")
+        raise
+    except BrokenExecutor as error:
+        raise ChildProcessError(
+            f"{WORKER_KILLED} Finished runs are in {cache}: the same command goes on "
+            "with them."
+        ) from error
+
+
 def _run_study(
     path: Path,
     *,
@@ -149,41 +221,48 @@ def _run_study(
 ) -> None:
     """Run a study and write its table, report and figures."""
     from ..study import read_study, run_study, write_report
+    from ..study.description import check_jobs
     from ..trajectories import write_trajectories
 
+    if n_jobs is not None:
+        check_jobs(n_jobs, "--n-jobs")
     study = read_study(path)
     study = replace(
         study, output=output or study.output, cache=cache_dir or study.cache
     )
-    # Before hours of training rather than after them.
-    study.output.mkdir(parents=True, exist_ok=True)
-    try:
-        result = run_study(study, n_jobs=n_jobs, verbose=1, say=_say)
-    except KeyboardInterrupt:
-        _say(f"finished runs are in {study.cache}: the same command goes on with them")
-        raise
+    _make_folders(study.output, "trajectories", "figures")
+    with _kept(study.cache):
+        result = run_study(study, n_jobs=n_jobs, verbose=1, say=say)
     for name, texts in sorted(result.remarks.items(), reverse=True):
         for text in texts:
-            _say(f"warning: {name}{': ' if name else ''}{text}", style="yellow")
-    tables = study.output / "trajectories"
-    tables.mkdir(exist_ok=True)
+            say(f"warning: {name}{': ' if name else ''}{text}", style="yellow")
     for name, table in result.trajectories.items():
-        write_trajectories(table, tables / f"{name}.parquet")
-    write_report(result, study.output / "report.html", study.output / "figures")
-    _say(f"wrote report.html, figures and trajectories into {study.output}")
+        write_trajectories(table, study.output / "trajectories" / f"{name}.parquet")
+    report = study.output / "report.html"
+    with spoken_warnings():
+        write_report(result, report, study.output / "figures")
+    say(f"wrote report.html, figures and trajectories into {study.output}")
     if json:
-        print_json(
-            {
-                "models": {name: law_to_dict(law) for name, law in result.laws.items()},
-                "comparisons": {
-                    found.exponent: _pairs(found) for found in result.comparisons
-                },
-                "remarks": result.remarks,
-            }
+        print_json(_as_dict(result))
+    else:
+        _show_result(result)
+    if missing := result.without_laws():
+        raise ValueError(
+            f"there are no exponents of {', '.join(missing)}: {report} says why."
         )
-        return
+
+
+def _as_dict(result: StudyResult) -> dict[str, Any]:
+    return {
+        "models": {name: law_to_dict(law) for name, law in result.laws.items()},
+        "comparisons": {found.exponent: _pairs(found) for found in result.comparisons},
+        "remarks": result.remarks,
+    }
+
+
+def _show_result(result: StudyResult) -> None:
     for name, law in result.laws.items():
-        show_law(law, f"{name} on {study.data.name}")
+        show_law(law, f"{name} on {result.study.data.name}")
     for found in result.comparisons:
         pairs = found.differences.copy()
         pairs.index = [f"{first} - {second}" for first, second in pairs.index]
@@ -196,15 +275,31 @@ def _pairs(found: Any) -> dict[str, Any]:
     return {"differences": pairs.T.to_dict(), "homogeneity": found.homogeneity}
 
 
-def _say(text: str, style: str | None = None) -> None:
-    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+def _train_sizes(text: str) -> list[int]:
+    from .._validation import check_train_sizes
+
+    return check_train_sizes(_integers(text, "--train-sizes"), "--train-sizes")
+
+
+def _integers(text: str, option: str) -> list[int]:
+    """Return the numbers between commas."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"{option} must be integers with commas in between, such as 50,100, got "
+            f"{text!r}."
+        ) from None
 
 
 def _classifier(model: str, width: str | None, max_epochs: int, lr: float) -> object:
     """Return the classifier that the options describe."""
     import scalinglaw
 
-    widths = [] if width is None else [int(part) for part in width.split(",")]
+    from .._validation import check_integers
+
+    widths = [] if width is None else _integers(width, "--width")
+    check_integers(widths, "--width")
     if model == "perceptron":
         return scalinglaw.LogisticPerceptron()
     classes: dict[str, Any] = {

@@ -6,6 +6,7 @@ can be found.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from .._validation import (
     check_train_sizes,
     check_window,
 )
+from ..laws import ScalingLawEstimator
+from ..laws.compare import _CORRECTIONS
 from .models import Model, make_model
 from .tables import Table, check_text
 
@@ -28,10 +31,14 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["Data", "Study", "read_study"]
+__all__ = ["IMAGES", "Data", "Study", "check_jobs", "read_study"]
 
-_IMAGES = ("digits", "fashion-mnist", "mnist", "cifar10", "cifar100")
+IMAGES = ("digits", "fashion-mnist", "mnist", "cifar10", "cifar100")
 _EXPONENTS = ("gamma1", "gamma2", "gamma_predicted", "gamma_measured")
+# What a file name cannot have on one system or another.
+_NOT_IN_NAMES = frozenset('/\\:*?"<>|')
+# Files add up to 46 bytes while they are written, and may have 255.
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -139,19 +146,16 @@ def _study(path: Path, text: str, content: dict[str, Any]) -> Study:
     described = top.table("models", required=True)
     if not described.content:
         raise ValueError('models must describe at least one, such as "[models.cnn]".')
+    for name in described.content:
+        _check_name(name)
     models = {
         name: make_model(table.path, table.content, data.name, folder)
         for name, table in described.tables()
     }
     top.done()
     for name, model in models.items():
-        norm = law.get("norm", model.norm)
-        if norm not in model.recorded:
-            raise ValueError(
-                f"law.norm = {norm!r} is not recorded by models.{name}, but "
-                f"{', '.join(map(repr, model.recorded))}: add it to "
-                f"models.{name}.norms."
-            )
+        _check_recorded(law, name, model)
+    _check_smallest(law, sweep["train_sizes"])
     return Study(
         path=path,
         text=text,
@@ -166,14 +170,53 @@ def _study(path: Path, text: str, content: dict[str, Any]) -> Study:
     )
 
 
+def _check_name(name: str) -> None:
+    """Raise unless the tables, figures and runs of a model can be named after it."""
+    fits = 0 < len(name.encode()) <= _LONGEST_NAME
+    if not (fits and name.isprintable() and name.strip(" .") == name) or (
+        _NOT_IN_NAMES & set(name)
+    ):
+        raise ValueError(
+            f"models.{json.dumps(name, ensure_ascii=False)} is no name for a model, as "
+            f"files are named after it. Give it 1 to {_LONGEST_NAME} bytes without "
+            '/ \\ : * ? " < > | or control characters, and no dot or space at either '
+            "end."
+        )
+
+
+def _check_recorded(law: dict[str, Any], name: str, model: Model) -> None:
+    """Raise unless a model records the norm and the error of the laws."""
+    norm = law.get("norm", model.norm)
+    if norm not in model.recorded:
+        raise ValueError(
+            f"law.norm = {norm!r} is not recorded by models.{name}, but "
+            f"{', '.join(map(repr, model.recorded))}: add it to models.{name}.norms."
+        )
+    metric = law.get("metric", "test_error")
+    if metric not in model.metrics:
+        raise ValueError(
+            f"law.metric = {metric!r} is not recorded by models.{name}, but "
+            f"{', '.join(map(repr, model.metrics))}: take one of these."
+        )
+
+
+def _check_smallest(law: dict[str, Any], train_sizes: list[int]) -> None:
+    smallest = max(ScalingLawEstimator(**law)._smallest_sizes().values())
+    if smallest > train_sizes[-1]:
+        raise ValueError(
+            f"law.min_train_size must leave a train size, got {smallest:g}: the "
+            f"largest of sweep.train_sizes is {train_sizes[-1]}."
+        )
+
+
 def _data(table: Table, folder: Path) -> Data:
-    name = table.take("name", _one_of(_IMAGES), None)
+    name = table.take("name", _one_of(IMAGES), None)
     root = table.take("root", check_text, None)
     file = table.take("file", check_text, None)
     table.done()
     if (name is None) == (file is None):
         raise ValueError(
-            f"data must have either name (one of {', '.join(map(repr, _IMAGES))}) or "
+            f"data must have either name (one of {', '.join(map(repr, IMAGES))}) or "
             "file (an .npz with the arrays X and y)."
         )
     if file is not None and not file.endswith(".npz"):
@@ -191,7 +234,7 @@ def _sweep(table: Table) -> dict[str, Any]:
         "n_seeds": table.take("n_seeds", check_integer, 5),
         "test_size": table.take("test_size", _size, 0.2),
         "random_state": table.take("random_state", _seed, 0),
-        "n_jobs": table.take("n_jobs", _jobs, None),
+        "n_jobs": table.take("n_jobs", check_jobs, None),
         "stack": table.take("stack", _one_of(("auto", True, False)), "auto"),
     }
     table.done()
@@ -209,13 +252,21 @@ def _law(table: Table) -> dict[str, Any]:
         "offset": _one_of((True, False)),
         "confidence_level": check_fraction,
     }
-    return table.take_given(checks)
+    settings = table.take_given(checks)
+    try:
+        # What one key says may rule out what another does.
+        law = ScalingLawEstimator(**settings)
+        law._check_parameters()
+        law._smallest_sizes()
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"law.{error}") from error
+    return settings
 
 
 def _comparison(table: Table) -> dict[str, Any]:
     checks: dict[str, Callable[[Any, str], Any]] = {
         "exponents": _exponents,
-        "correction": check_text,
+        "correction": _one_of(_CORRECTIONS),
         "margin": lambda value, name: check_number(value, name, minimum=0.0),
     }
     return table.take_given(checks)
@@ -235,7 +286,26 @@ def _seed(value: Any, name: str) -> int:
     return check_integer(value, name, minimum=0)
 
 
-def _jobs(value: Any, name: str) -> int:
+def check_jobs(value: Any, name: str) -> int:
+    """Return a number of jobs in joblib's sense: negative ones count cores.
+
+    Parameters
+    ----------
+    value : object
+        What was given.
+    name : str
+        Of the argument, for messages.
+
+    Returns
+    -------
+    int
+        Not 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no integer, or 0.
+    """
     if value == 0:
         raise ValueError(f"{name} must not be 0; -1 means one run per core.")
     return check_integer(value, name, minimum=-64)

@@ -10,13 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._validation import check_integer, check_option
+from .._validation import (
+    check_integer,
+    check_integers,
+    check_option,
+    check_same_length,
+)
 from .tables import check_text, unknown_key
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["KINDS", "Model", "make_model", "multilayer_perceptron"]
+__all__ = [
+    "KINDS",
+    "Model",
+    "check_parameters",
+    "make_model",
+    "multilayer_perceptron",
+]
 
 _IMAGE_CLASSES = {
     "cnn": "CNNClassifier",
@@ -24,6 +35,18 @@ _IMAGE_CLASSES = {
     "vit": "ViTClassifier",
 }
 KINDS = (*_IMAGE_CLASSES, "mlp", "module", "perceptron")
+# Keys of a model, by kind, that are no parameters of its class.
+_KEYS = dict.fromkeys(_IMAGE_CLASSES, ("preset", "stop_after_optimum")) | {
+    "mlp": ("hidden_widths", "stop_after_optimum"),
+    "module": ("module", "stop_after_optimum"),
+    "perceptron": (),
+}
+_METRICS = ("test_error", "train_error", "test_loss", "train_loss")
+_PERCEPTRON_METRICS = ("test_error", "relative_test_error", "train_error", "train_loss")
+# What a classifier looks at no sooner than it builds its network.
+_COUNTS = {"cnn": ("hidden_width",), "vit": ("patch_size", "depth", "width", "n_heads")}
+_LISTS = {"cnn": ("conv_widths",), "resnet": ("widths", "depths")}
+_SWITCHES = ("fold_normalization", "bfloat16", "augment")
 
 
 @dataclass(frozen=True)
@@ -40,12 +63,15 @@ class Model:
         The norm that its laws use unless told otherwise.
     recorded : tuple of str
         The norms that it records.
+    metrics : tuple of str
+        The columns that a law can take for its error.
     """
 
     kind: str
     classifier: Any
     norm: str
     recorded: tuple[str, ...]
+    metrics: tuple[str, ...] = _METRICS
 
 
 def make_model(path: str, content: dict[str, Any], data: str, folder: Path) -> Model:
@@ -75,70 +101,137 @@ def make_model(path: str, content: dict[str, Any], data: str, folder: Path) -> M
     ValueError, TypeError
         If a parameter is unknown or out of range.
     """
-    import scalinglaw
-
     params = {key: _plain(value) for key, value in content.items()}
     if "classifier" not in params:
         raise ValueError(
             f"{path}.classifier is missing: it is one of {', '.join(map(repr, KINDS))}."
         )
     kind = check_option(params.pop("classifier"), f"{path}.classifier", KINDS)
+    classifier = _start(kind, params, path, data, folder)
+    stops = params.pop("stop_after_optimum", False)
+    check_option(stops, f"{path}.stop_after_optimum", (True, False))
+    if stops and kind == "perceptron":
+        raise ValueError(
+            f"{path}.stop_after_optimum is for networks: a perceptron ends at its "
+            "max_norm. Leave it out."
+        )
+    known = sorted(set(classifier.get_params(deep=False)) - {"module", "random_state"})
+    for key in params:
+        if key not in known:
+            options = ["classifier", *_KEYS[kind], *known]
+            raise unknown_key(f"{path}.{key}", key, options)
+    classifier.set_params(**params)
+    if stops:
+        from ..sweep import StopAfterOptimum
+
+        classifier.set_params(callbacks=[StopAfterOptimum()])
+    try:
+        check_parameters(kind, classifier)
+    except (ValueError, TypeError) as error:
+        # The message starts with the parameter.
+        raise type(error)(f"{path}.{error}") from error
     if kind == "perceptron":
-        classifier: Any = scalinglaw.LogisticPerceptron()
-    elif kind in _IMAGE_CLASSES:
+        return Model(kind, classifier, "rms", ("rms",), _PERCEPTRON_METRICS)
+    recorded = tuple(classifier.norms)
+    return Model(kind, classifier, recorded[0], recorded)
+
+
+def check_parameters(kind: str, classifier: Any) -> None:
+    """Check all that can be known of a classifier before it sees data.
+
+    Parameters
+    ----------
+    kind : str
+        One of ``KINDS``.
+    classifier : classifier
+        Not fitted.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is out of range; the message starts with its name.
+    """
+    from ..classifiers.devices import resolve_device
+
+    classifier._check_parameters()
+    resolve_device(classifier.device)
+    if kind == "perceptron":
+        return
+    if not isinstance(classifier.verbose, bool):
+        check_integer(classifier.verbose, "verbose", minimum=0)
+    for name in _SWITCHES:
+        check_option(getattr(classifier, name, False), name, (True, False))
+    _check_compile(classifier.compile)
+    for name in _COUNTS.get(kind, ()):
+        check_integer(getattr(classifier, name), name)
+    for name in _LISTS.get(kind, ()):
+        check_integers(getattr(classifier, name), name)
+    if kind == "resnet":
+        if not classifier.widths:
+            raise ValueError("widths must have at least one stage, got none.")
+        check_same_length(widths=classifier.widths, depths=classifier.depths)
+    if kind == "vit":
+        _check_heads(classifier)
+
+
+def _start(
+    kind: str, params: dict[str, Any], path: str, data: str, folder: Path
+) -> Any:
+    """Return the classifier that the keys in `_KEYS` describe; take them out."""
+    import scalinglaw
+
+    if kind in _IMAGE_CLASSES:
         chosen = getattr(scalinglaw, _IMAGE_CLASSES[kind])
         preset = check_option(
             params.pop("preset", False), f"{path}.preset", (True, False)
         )
         try:
-            classifier = chosen.from_preset(data) if preset else chosen()
+            return chosen.from_preset(data) if preset else chosen()
         except ValueError as error:
             raise ValueError(
                 f"{path}.preset has no settings for data: {error}"
             ) from None
-    elif kind == "mlp":
+    if "preset" in params:
+        raise ValueError(
+            f"{path}.preset is for {', '.join(map(repr, _IMAGE_CLASSES))}, got it with "
+            f"classifier = {kind!r}: the paper has no settings for that. Leave it out."
+        )
+    if kind == "perceptron":
+        return scalinglaw.LogisticPerceptron()
+    if kind == "mlp":
         widths = params.pop("hidden_widths", (100,))
         if not isinstance(widths, tuple):
             raise TypeError(f"{path}.hidden_widths must be a list, got {widths!r}.")
-        for i, width in enumerate(widths):
-            check_integer(width, f"{path}.hidden_widths[{i}]")
+        check_integers(widths, f"{path}.hidden_widths")
         module = functools.partial(multilayer_perceptron, hidden_widths=widths)
-        classifier = scalinglaw.TrajectoryClassifier(module)
-    else:
-        if "module" not in params:
-            raise ValueError(
-                f'{path}.module is missing: write module = "file:function".'
-            )
-        name = check_text(params.pop("module"), f"{path}.module")
-        classifier = scalinglaw.TrajectoryClassifier(
-            _import(name, f"{path}.module", folder)
-        )
-    stops = params.pop("stop_after_optimum", False)
-    check_option(stops, f"{path}.stop_after_optimum", (True, False))
-    known = sorted(set(classifier.get_params(deep=False)) - {"module", "random_state"})
-    for key in params:
-        if key not in known:
-            options = ["classifier", "preset", "stop_after_optimum", *known]
-            raise unknown_key(f"{path}.{key}", key, options)
-    classifier.set_params(**params)
-    if stops:
-        if kind == "perceptron":
-            raise ValueError(
-                f"{path}.stop_after_optimum is for networks: a perceptron ends at its "
-                "max_norm. Leave it out."
-            )
-        from ..sweep import StopAfterOptimum
+        return scalinglaw.TrajectoryClassifier(module)
+    if "module" not in params:
+        raise ValueError(f'{path}.module is missing: write module = "file:function".')
+    name = check_text(params.pop("module"), f"{path}.module")
+    return scalinglaw.TrajectoryClassifier(_import(name, f"{path}.module", folder))
 
-        classifier.set_params(callbacks=[StopAfterOptimum()])
-    check = getattr(classifier, "_check_parameters", None)
-    if check is not None:
-        try:
-            check()
-        except (ValueError, TypeError) as error:
-            # The message starts with the parameter.
-            raise type(error)(f"{path}.{error}") from error
-    recorded = tuple(getattr(classifier, "norms", ("rms",)))
-    return Model(kind, classifier, recorded[0], recorded)
+
+def _check_compile(value: Any) -> None:
+    if isinstance(value, bool):
+        return
+    import torch
+
+    # Back-ends for debugging are known, too, but no advice.
+    if value not in torch.compiler.list_backends(exclude_tags=()):
+        advised = ", ".join(map(repr, torch.compiler.list_backends()))
+        raise ValueError(
+            "compile must be true, false or the name of a back-end of torch.compile "
+            f"({advised}), got {value!r}."
+        )
+
+
+def _check_heads(vit: Any) -> None:
+    if vit.mlp_width is not None:
+        check_integer(vit.mlp_width, "mlp_width")
+    if vit.width % vit.n_heads:
+        raise ValueError(
+            f"n_heads must divide width, got {vit.n_heads} and {vit.width}."
+        )
 
 
 def multilayer_perceptron(
@@ -176,7 +269,7 @@ def multilayer_perceptron(
 def _import(name: str, path: str, folder: Path) -> Any:
     """Return ``function`` of ``file:function``, looked for beside the study first."""
     file, _, function = name.partition(":")
-    if not function:
+    if not (file and function):
         raise ValueError(f'{path} must be "file:function", got {name!r}.')
     place = str(folder.resolve())
     # It stays there: worker processes find the code by the same path.
@@ -184,8 +277,11 @@ def _import(name: str, path: str, folder: Path) -> Any:
         sys.path.insert(0, place)
     try:
         return getattr(importlib.import_module(file), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{path} = {name!r} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:
+        # The file is code, which may raise anything.
+        raise ValueError(
+            f"{path} = {name!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _plain(value: Any) -> Any:

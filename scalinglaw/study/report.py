@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .._validation import plural
 from ..laws.summary import conclude
 from ..sweep import read_records
 from ..sweep.fingerprint import library_versions, plain
@@ -111,17 +112,12 @@ def render_report(result: StudyResult, figures: Path | None = None) -> str:
         HTML with inline style and images; nothing is loaded from elsewhere.
     """
     study = result.study
-    runs = sum(
-        table.groupby(["train_size", "seed"]).ngroups
-        for table in result.trajectories.values()
-    )
-    sizes = study.sweep["train_sizes"]
-    lead = (
-        f"{runs} runs of {len(study.models)} models on {study.data.name}: "
-        f"{len(sizes)} train sizes from {sizes[0]:,} to {sizes[-1]:,}, "
-        f"{study.sweep['n_seeds']} seeds each."
-    )
-    parts = [f"<h1>{_text(study.title)}</h1>", f'<p class="lead">{_text(lead)}</p>']
+    parts = [
+        f"<h1>{_text(study.title)}</h1>",
+        f'<p class="lead">{_text(_lead(result))}</p>',
+    ]
+    if silent := [name for name in study.models if name not in result.trajectories]:
+        parts.append(_remark(f"No run of {', '.join(silent)} succeeded; see below."))
     parts += _exponents(result)
     parts += _comparisons(result)
     if result.laws:
@@ -129,7 +125,7 @@ def render_report(result: StudyResult, figures: Path | None = None) -> str:
         if figures is not None:
             _save(png, figures / "overview.png")
         parts.append(_figure(png, "Error at the optimum against train size."))
-    for name in result.sweeps:
+    for name in study.models:
         parts += _model(result, name, figures)
     parts += _settings(result)
     body = "\n".join(parts)
@@ -138,6 +134,18 @@ def render_report(result: StudyResult, figures: Path | None = None) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{_text(study.title)}</title><style>{_STYLE}</style></head>\n"
         f"<body>\n{body}\n</body></html>\n"
+    )
+
+
+def _lead(result: StudyResult) -> str:
+    """Return what the report rests on: runs that failed do not count."""
+    study, tables = result.study, result.trajectories
+    runs = sum(t.groupby(["train_size", "seed"]).ngroups for t in tables.values())
+    sizes = study.sweep["train_sizes"]
+    return (
+        f"{plural(runs, 'run')} of {plural(len(tables), 'model')} on "
+        f"{study.data.name}: {plural(len(sizes), 'train size')} from {sizes[0]:,} to "
+        f"{sizes[-1]:,}, {plural(study.sweep['n_seeds'], 'seed')} each."
     )
 
 
@@ -208,7 +216,6 @@ def _comparisons(result: StudyResult) -> list[str]:
 
 
 def _model(result: StudyResult, name: str, figures: Path | None) -> list[str]:
-    sweep = result.sweeps[name]
     parts = [f"<h2>{_text(name)}</h2>"]
     parts += [_remark(text) for text in result.remarks.get(name, ())]
     if name in result.laws:
@@ -227,7 +234,8 @@ def _model(result: StudyResult, name: str, figures: Path | None) -> list[str]:
             if figures is not None:
                 _save(png, figures / f"{name}_{kind}.png")
         parts.append(f'<div class="figures">{"".join(shown)}</div>')
-    if len(sweep.failures_):
+    sweep = result.sweeps.get(name)
+    if sweep is not None and len(sweep.failures_):
         failed = sweep.failures_[["train_size", "seed", "reason"]]
         parts.append(
             _table(failed.to_dict("records"), "Runs that failed.", texts=("reason",))
@@ -253,22 +261,17 @@ def _optima(law: ScalingLawEstimator) -> list[dict[str, Any]]:
 
 def _settings(result: StudyResult) -> list[str]:
     study = result.study
-    made = pd.concat(
-        [
-            read_records(sweep.cache_folder_).assign(model=name)
-            for name, sweep in result.sweeps.items()
-            if sweep.cache_folder_ is not None
-        ]
-    )
     effort = [
         {
             "model": name,
-            "runs in the cache": len(part),
-            "training time (s)": float(part["seconds"].sum()),
-            "longest run (s)": float(part["seconds"].max()),
-            "device": ", ".join(sorted(set(part["device"]))),
+            "runs in the cache": len(made),
+            "training time (s)": float(made["seconds"].sum()),
+            "longest run (s)": float(made["seconds"].max()),
+            "device": ", ".join(sorted(set(made["device"]))),
         }
-        for name, part in made.groupby("model", sort=False)
+        for name, sweep in result.sweeps.items()
+        if sweep.cache_folder_ is not None
+        and len(made := read_records(sweep.cache_folder_))
     ]
     versions = library_versions() | library_versions(("statsmodels", "pandas"))
     versions |= {
@@ -281,9 +284,10 @@ def _settings(result: StudyResult) -> list[str]:
         described = plain(model.classifier)
         parts.append(f"<h3>{_text(name)}: {_text(described.pop('class'))}</h3>")
         parts.append(f"<pre>{_text(_lines(described))}</pre>")
-    for law in list(result.laws.values())[:1]:
-        parts.append("<h3>ScalingLawEstimator</h3>")
-        parts.append(f"<pre>{_text(_lines(law.get_params()))}</pre>")
+    for settings, names in _law_settings(result.laws).items():
+        whose = "" if len(names) == len(result.laws) else f" of {', '.join(names)}"
+        parts.append(f"<h3>ScalingLawEstimator{_text(whose)}</h3>")
+        parts.append(f"<pre>{_text(settings)}</pre>")
     parts.append(f"<h3>{_text(study.path.name)}</h3><pre>{_text(study.text)}</pre>")
     now = datetime.datetime.now(datetime.timezone.utc)
     parts.append("<h2>Versions</h2>")
@@ -301,6 +305,14 @@ def _settings(result: StudyResult) -> list[str]:
     return parts
 
 
+def _law_settings(laws: Mapping[str, ScalingLawEstimator]) -> dict[str, list[str]]:
+    """Return the models by the settings of their laws, whose norms may differ."""
+    models: dict[str, list[str]] = {}
+    for name, law in laws.items():
+        models.setdefault(_lines(law.get_params()), []).append(name)
+    return models
+
+
 def _overview(result: StudyResult) -> Any:
     """Draw the error at the optimum of all models on one pair of axes."""
     from matplotlib.figure import Figure
@@ -315,6 +327,7 @@ def _overview(result: StudyResult) -> Any:
         span = np.abs(ends - mean.to_numpy())
         slope = law.gamma_measured_.estimate
         label = f"{name}: γ = {slope:.3f}" if math.isfinite(slope) else name
+        label = _as_it_is(label)
         ax.errorbar(mean.index, mean, span, fmt="o-", capsize=3, label=label)
     ax.set(
         xscale="log",
@@ -324,6 +337,16 @@ def _overview(result: StudyResult) -> Any:
     )
     ax.legend()
     return figure
+
+
+def _as_it_is(label: str) -> str:
+    """Return a label that matplotlib draws as it is.
+
+    It sets what stands between dollars as a formula, and leaves a label that starts
+    with an underscore out of legends.
+    """
+    label = label.replace("$", r"\$")
+    return f" {label}" if label.startswith("_") else label
 
 
 def _draw(law: ScalingLawEstimator, kind: str) -> Any:

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from .._validation import plural
 from ..laws import ScalingLawEstimator, compare_exponents
 from ..sweep import TrajectorySweep
-from .description import Study
+from .description import Study, check_jobs
 
 if TYPE_CHECKING:
     from ..laws.compare import ExponentComparison
     from .models import Model
 
-__all__ = ["StudyResult", "load_data", "run_study"]
+__all__ = ["StudyResult", "load_data", "run_study", "train"]
 
 _COMPARED = ("gamma_predicted", "gamma_measured")
+# How a sweep's warning begins where it lost a worker.
+_KILLED = "a worker process was killed"
 
 
 @dataclass
@@ -33,13 +38,14 @@ class StudyResult:
     study : Study
         Its description.
     trajectories : dict of str to DataFrame
-        The table of each model; models may have recorded different norms.
+        The table of each model; models may have recorded different norms. A model
+        none of whose runs succeeded is missing.
     laws : dict of str to ScalingLawEstimator
         Fitted, by model; a model whose law could not be fitted is missing.
     comparisons : list of ExponentComparison
         One per exponent; empty with fewer than two laws.
     sweeps : dict of str to TrajectorySweep
-        Fitted, by model.
+        Fitted, by model; one without a successful run has ``failures_`` only.
     remarks : dict of str to list of str
         Warnings and failures, by model; those of comparisons under "".
     n_samples : int
@@ -53,6 +59,10 @@ class StudyResult:
     sweeps: dict[str, TrajectorySweep] = field(default_factory=dict)
     remarks: dict[str, list[str]] = field(default_factory=dict)
     n_samples: int = 0
+
+    def without_laws(self) -> list[str]:
+        """Return the models that have no exponents; `remarks` says why."""
+        return [name for name in self.study.models if name not in self.laws]
 
 
 def run_study(
@@ -84,9 +94,14 @@ def run_study(
     ------
     ValueError
         If a parameter does not fit the data, or no run of any model succeeded.
+    BrokenExecutor
+        If a worker process was killed, as for want of memory.
     KeyboardInterrupt
-        If the study was interrupted; finished runs are in the cache.
+        If the study was interrupted. As after a killed worker, finished runs are in
+        the cache.
     """
+    if n_jobs is not None:
+        check_jobs(n_jobs, "n_jobs")
     X, y = load_data(study)
     settings = study.sweep | ({} if n_jobs is None else {"n_jobs": n_jobs})
     tables: dict[str, pd.DataFrame] = {}
@@ -98,23 +113,18 @@ def run_study(
         sweep = TrajectorySweep(
             model.classifier, cache_dir=study.cache / name, verbose=verbose, **settings
         )
-        with _remembered() as heard:
-            try:
-                sweep.fit(_samples_for(model, X), y)
-            except ValueError as error:
-                _explain_settings(study, error)
-                heard.append(f"No run succeeded: {error}")
-        remarks[name] = heard
-        if getattr(sweep, "interrupted_", False):
-            raise KeyboardInterrupt
-        if hasattr(sweep, "trajectories_"):
+        try:
+            remarks[name] = train(sweep, _samples_for(model, X), y)
+        except ValueError as error:
+            _explain_settings(study, error)
+            remarks[name] = [f"No run succeeded: {error}"]
+        if hasattr(sweep, "failures_"):
             sweeps[name] = sweep
+        if hasattr(sweep, "trajectories_"):
             tables[name] = sweep.trajectories_
     if not tables:
-        raise ValueError(
-            f"no run of the study succeeded; the first model said: "
-            f"{next(text for said in remarks.values() for text in said)}"
-        )
+        name, said = next((name, said) for name, said in remarks.items() if said)
+        raise ValueError(f"{study.path}: models.{name}: {said[0]}")
     result = StudyResult(
         study,
         tables,
@@ -145,22 +155,106 @@ def load_data(study: Study) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     FileNotFoundError, ValueError
-        If the data are not there, or the file lacks an array.
+        If the data are not there, or the file is damaged or lacks an array.
     """
     data = study.data
     if data.file is None:
         from ..datasets import load_images
 
         return load_images(data.name, root=data.root)
-    # An .npz may hold pickles, which could run code: they are refused.
-    with np.load(data.file, allow_pickle=False) as arrays:
-        missing = [name for name in ("X", "y") if name not in arrays.files]
-        if missing:
-            raise ValueError(
-                f"{study.path}: data.file lacks the array {missing[0]}; it has "
-                f"{', '.join(arrays.files) or 'none'}."
-            )
-        return arrays["X"], arrays["y"]
+    X, y = _read_arrays(data.file, f"{study.path}: data.file")
+    if X.ndim < 2 or y.shape[:1] != X.shape[:1]:
+        raise ValueError(
+            f"{study.path}: data.file must hold a row of X and a label in y for each "
+            f"sample, got shapes {X.shape} and {y.shape}."
+        )
+    return X, y
+
+
+def train(sweep: TrajectorySweep, X: np.ndarray, y: np.ndarray) -> list[str]:
+    """Fit a sweep to its last run.
+
+    Parameters
+    ----------
+    sweep : TrajectorySweep
+        With a cache, for what is done when it ends early.
+    X : ndarray of shape (n_samples, ...)
+        Samples.
+    y : ndarray of shape (n_samples,)
+        Labels.
+
+    Returns
+    -------
+    list of str
+        Its warnings.
+
+    Raises
+    ------
+    ValueError
+        If a parameter does not fit the data, or no run succeeded.
+    BrokenExecutor
+        If a worker process was killed.
+    KeyboardInterrupt
+        If Ctrl-C came.
+    """
+    with _remembered() as heard:
+        try:
+            sweep.fit(X, y)
+        except ValueError as error:
+            raise ValueError(_reason(sweep, error)) from error
+        except KeyboardInterrupt:
+            # The sweep raises it, too, where a killed worker has left it no run.
+            if not getattr(sweep, "interrupted_", False):
+                raise
+    if sweep.interrupted_:
+        lost = [text for text in heard if text.startswith(_KILLED)]
+        raise BrokenExecutor(lost[0]) if lost else KeyboardInterrupt
+    return heard
+
+
+def _reason(sweep: TrajectorySweep, error: ValueError) -> str:
+    """Return why a sweep has no table.
+
+    Where all runs failed, the sweep advises a parameter that neither a study nor the
+    command line has.
+    """
+    failures = getattr(sweep, "failures_", None)
+    if failures is None or failures.empty:
+        return str(error)
+    first = failures.iloc[0]
+    return (
+        f"{plural(len(failures), 'run')} of {len(failures)} failed; the first, "
+        f"(train_size={first['train_size']}, seed={first['seed']}), with "
+        f"{first['reason'].rstrip('.')}."
+    )
+
+
+def _read_arrays(file: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the arrays X and y of an .npz."""
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        # numpy would leave a file open that is no archive.
+        with open(file, "rb") as opened:
+            # It may hold pickles, which could run code: they are refused.
+            loaded = np.load(opened, allow_pickle=False)
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
+                raise ValueError("it holds a single array.")
+            known = loaded.files
+            arrays.update((key, loaded[key]) for key in ("X", "y") if key in known)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{name} = {str(file)!r} is not there.") from None
+    except Exception as error:
+        # Damage shows as an error of the archive, of its compression or of numpy.
+        raise ValueError(
+            f"{name} = {str(file)!r} is damaged, or no .npz of plain arrays "
+            f"(numpy.savez(file, X=X, y=y) writes one): {error}"
+        ) from error
+    missing = [key for key in ("X", "y") if key not in arrays]
+    if missing:
+        raise ValueError(
+            f"{name} lacks the array {missing[0]}; it has {', '.join(known) or 'none'}."
+        )
+    return arrays["X"], arrays["y"]
 
 
 def _count(study: Study) -> int:
