@@ -22,7 +22,8 @@ import pandas as pd
 from .._validation import plural
 from ..laws.summary import conclude
 from ..sweep import read_records
-from ..sweep.fingerprint import library_versions, plain
+from ..sweep.code import library_versions
+from ..sweep.fingerprint import plain
 from .running import StudyResult
 
 if TYPE_CHECKING:

@@ -32,7 +32,8 @@ from ..trajectories import (
     norm_columns,
     sort_trajectories,
 )
-from .fingerprint import fingerprint, library_versions
+from .code import library_versions
+from .fingerprint import fingerprint
 from .runs import Run
 
 __all__ = ["RunCache", "read_cache", "read_records"]

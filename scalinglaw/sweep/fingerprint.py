@@ -11,38 +11,33 @@ from __future__ import annotations
 
 import collections
 import copyreg
-import dis
 import functools
 import hashlib
-import importlib.util
 import io
-import os
 import pickle
 import random
 import sys
 import threading
 import types
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
-from importlib import metadata
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
-__all__ = ["fingerprint", "library_versions", "plain"]
-
-# Their versions are part of every key, their code need not be.
-_LIBRARIES = (
-    "scalinglaw",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "torch",
-    "torchvision",
-    "skorch",
+from .code import (
+    functions_of,
+    is_found_by_name,
+    is_own,
+    is_versioned,
+    package_of,
+    used_by,
+    version_of,
 )
-_VERSIONED = {*_LIBRARIES, "sklearn"}
+
+__all__ = ["fingerprint", "plain"]
+
 # What an estimator prints or where it computes in parallel moves no number.
 _SILENT = {"verbose", "n_jobs"}
 
@@ -83,19 +78,6 @@ _NOTES = {
     "__weakref__",
     "_abc_impl",
 }
-_GLOBAL_LOADS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
-_ATTRIBUTE_LOADS = {"LOAD_ATTR", "LOAD_METHOD"}
-
-
-def library_versions(names: Iterable[str] = _LIBRARIES) -> dict[str, str]:
-    """Return the versions of libraries: of those whose numbers enter a run."""
-    versions = {}
-    for name in names:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "unknown"
-    return versions
 
 
 def fingerprint(value: Any) -> str:
@@ -272,7 +254,7 @@ def _feed_object(digest: _Digest, value: Any) -> None:
 def _feed_module(digest: _Digest, value: types.ModuleType) -> None:
     """Add a whole file of code: of the user's, all names at its top."""
     _feed_origin(digest, value, value.__name__)
-    if _is_own(value.__name__):
+    if is_own(value.__name__):
         names = {k: v for k, v in vars(value).items() if not k.startswith("__")}
         _feed_named(digest, value.__name__, names)
 
@@ -281,28 +263,28 @@ def _feed_class(digest: _Digest, value: type) -> None:
     _feed_origin(digest, value, value.__module__)
     # A class that torch derives for a parametrised module bears torch's name.
     _feed(digest, value.__bases__)
-    if _is_own(value.__module__):
+    if is_own(value.__module__):
         _feed(digest, type(value))
         names = {k: v for k, v in vars(value).items() if k not in _NOTES}
         _feed_named(digest, _name(value), names)
-    elif not _is_versioned(value.__module__):
-        _feed(digest, [function.__code__ for function in _functions(value)])
+    elif not is_versioned(value.__module__):
+        _feed(digest, [function.__code__ for function in functions_of(value)])
 
 
 def _feed_function(digest: _Digest, value: types.FunctionType) -> None:
     # A decorator of a library lends its function the name of what it wraps.
     module = value.__globals__.get("__name__", "")
     _feed_origin(digest, value, module)
-    is_own = _is_own(module)
-    if is_own or not _is_versioned(module):
+    own = is_own(module)
+    if own or not is_versioned(module):
         _feed(digest, value.__code__)
-    if not is_own and _is_found_by_name(value, module):
+    if not own and is_found_by_name(value, module):
         return
     # A function that a library made may hold what the user gave.
     _feed(digest, [value.__defaults__, value.__kwdefaults__, vars(value)])
     _feed(digest, [_contents(cell) for cell in value.__closure__ or ()])
-    if is_own:
-        _feed_named(digest, _name(value), _used_by(value.__code__, value.__globals__))
+    if own:
+        _feed_named(digest, _name(value), used_by(value.__code__, value.__globals__))
 
 
 def _feed_named(digest: _Digest, owner: str, named: Mapping[str, Any]) -> None:
@@ -314,8 +296,8 @@ def _feed_named(digest: _Digest, owner: str, named: Mapping[str, Any]) -> None:
 def _feed_origin(digest: _Digest, value: Any, module: str | None) -> None:
     """Add the name of code, and the version of its library if it has one."""
     _tag(digest, "code", _name(value))
-    if not _is_own(module):
-        _tag(digest, "version", _version(_package(module)))
+    if not is_own(module):
+        _tag(digest, "version", version_of(package_of(module)))
         return
     file = getattr(sys.modules.get(str(module)), "__file__", None) or ""
     if file.endswith((".so", ".pyd")):
@@ -335,115 +317,6 @@ def _feed_code(digest: _Digest, code: types.CodeType) -> None:
     handlers = getattr(code, "co_exceptiontable", b"")
     body = (code.co_code, handlers, code.co_flags, code.co_names, code.co_consts)
     _feed(digest, [*counts, *local, *body])
-
-
-def _is_own(module: str | None) -> bool:
-    """Whether code is the user's, rather than Python's or an installed library's."""
-    package = _package(module)
-    if package in _VERSIONED:
-        return False
-    # Profilers and debuggers run a script in the name of their own file.
-    if package == "__main__":
-        return True
-    file = getattr(sys.modules.get(str(module)), "__file__", None)
-    if file is None:
-        return package not in sys.stdlib_module_names
-    return _is_users_file(file)
-
-
-def _is_users_file(file: str) -> bool:
-    # By its folder and not its name: a script may be called code.py or test.py.
-    standard = os.path.dirname(os.__file__) + os.sep
-    return not (
-        "site-packages" in file or "dist-packages" in file or file.startswith(standard)
-    )
-
-
-def _is_versioned(module: str | None) -> bool:
-    """Whether code that is not the user's is known by the version of its library."""
-    package = _package(module)
-    return package in _VERSIONED or package in sys.stdlib_module_names
-
-
-def _package(module: str | None) -> str:
-    # A class of an extension may have a descriptor in place of the name.
-    return module.partition(".")[0] if isinstance(module, str) else "builtins"
-
-
-@functools.cache
-def _version(package: str) -> str:
-    """Return the version of an importable package, loaded or not."""
-    if package in sys.stdlib_module_names:
-        return f"{sys.version_info[0]}.{sys.version_info[1]}"
-    found = library_versions([package])[package]
-    if found == "unknown":
-        # Slow: it reads what each installed library brings.
-        names = metadata.packages_distributions().get(package, ())
-        found = str(library_versions(sorted(set(names))))
-    return found
-
-
-def _is_found_by_name(value: types.FunctionType, module: str) -> bool:
-    return getattr(sys.modules.get(module), value.__name__, None) is value
-
-
-def _used_by(code: types.CodeType, space: dict[str, Any]) -> dict[str, Any]:
-    """Return what code reads from the top of its file or imports, by name.
-
-    Of a module of the user's it is what the code takes from it; all of it where
-    that is not to be seen, as in ``getattr(module, name)``.
-    """
-    steps = [s for s in dis.get_instructions(code) if s.opname != "EXTENDED_ARG"]
-    found: dict[str, Any] = {}
-    for position, step in enumerate(steps):
-        if step.opname == "IMPORT_NAME":
-            level, names = (before.argval for before in steps[position - 2 : position])
-            found |= _imported(step.argval, names, level, space)
-        elif step.opname in _GLOBAL_LOADS and step.argval in space:
-            name, value = step.argval, space[step.argval]
-            for after in steps[position + 1 :]:
-                if after.opname not in _ATTRIBUTE_LOADS or not _is_own_module(value):
-                    break
-                name += f".{after.argval}"
-                value = getattr(value, after.argval, None)
-            found[name] = value
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found |= _used_by(constant, space)
-    return found
-
-
-def _is_own_module(value: Any) -> bool:
-    return isinstance(value, types.ModuleType) and _is_own(value.__name__)
-
-
-def _imported(
-    name: str, names: tuple[str, ...] | None, level: int, space: dict[str, Any]
-) -> dict[str, Any]:
-    """Return what a function imports when it runs, from a module of the user's."""
-    package = _package(name)
-    try:
-        if level == 0 and package not in sys.modules:
-            spec = importlib.util.find_spec(package)
-            if spec is not None and spec.origin and not _is_users_file(spec.origin):
-                return {name: _version(package)}
-        elif level == 0 and not _is_own(package):
-            return {name: _version(package)}
-        # The run would import it all the same.
-        module = __import__(name, space, None, names or ("__name__",), level)
-    except Exception:  # whatever a file of the user's may raise
-        return {name: None}
-    if names is None:
-        return {name: module}
-    return {f"{name}.{part}": getattr(module, part, None) for part in names}
-
-
-def _functions(value: type) -> Iterator[types.FunctionType]:
-    for entry in vars(value).values():
-        # Behind staticmethod and classmethod, and behind property.
-        entry = getattr(entry, "__func__", getattr(entry, "fget", entry))
-        if isinstance(entry, types.FunctionType):
-            yield entry
 
 
 def _contents(cell: Any) -> Any:
