@@ -216,3 +216,23 @@ def test_with_one_train_size_the_conclusion_does_not_blame_training():
     text = " ".join(str(law.summary()).split())
     assert "there is a single train size, so that nothing can be said" in text
     assert "too short" not in text
+
+
+def test_a_shared_test_set_is_in_a_paired_comparison():
+    # Its noise moves all gaps of a model alike, and leaves no residual that shows it.
+    laws = {
+        name: ScalingLawEstimator().fit(make_trajectories(n_test=2000, random_state=s))
+        for s, name in enumerate("ab")
+    }
+    for exponent in ("gamma2", "gamma_measured"):
+        with_noise = compare_exponents(laws, exponent, paired=True).differences
+        kept = {name: law._n_test for name, law in laws.items()}
+        try:
+            for law in laws.values():
+                law._n_test = None
+            without = compare_exponents(laws, exponent, paired=True).differences
+        finally:
+            for name, law in laws.items():
+                law._n_test = kept[name]
+        assert with_noise["difference"].iloc[0] == without["difference"].iloc[0]
+        assert with_noise["std_err"].iloc[0] > 1.2 * without["std_err"].iloc[0]

@@ -108,3 +108,58 @@ def test_seeds_of_one_length_are_none_of_them_early():
         warnings.simplefilter("ignore", UserWarning)
         law = ScalingLawEstimator().fit(table)
     assert not law.optima_["censored"].any()
+
+
+@pytest.mark.parametrize("n_records", [12, 15, 18])
+def test_few_records_still_show_the_plateau(n_records):
+    # Two checkpoints or more would be smoothed together, and the plateau with them.
+    table = make_trajectories(n_records=n_records, random_state=0)
+    law = ScalingLawEstimator().fit(table)
+    assert law.resolved_
+    assert law.gamma1_.estimate == pytest.approx(0.5, rel=0.03)
+    for name, truth in TRUTH.items():
+        row = law.exponents_.loc[name]
+        assert row["ci_low"] <= truth <= row["ci_high"]
+
+
+def test_very_few_records_are_warned_of():
+    table = make_trajectories(n_records=10, random_state=0)
+    with pytest.warns(TrajectoryWarning, match=r"10 checkpoints \(median\)"):
+        ScalingLawEstimator().fit(table)
+
+
+def test_many_records_at_every_epoch_are_those_of_a_logarithmic_grid():
+    # Of 4,000 checkpoints, equally spaced in the norm, those at 500 equal epochs.
+    fine = make_trajectories(n_records=4000, ar_coef=0.997, random_state=0)
+    position = fine.groupby(["train_size", "seed"]).cumcount()
+    wanted = np.round(np.log(np.arange(1, 501)) / np.log(500) * 3999).astype(int)
+    law = ScalingLawEstimator().fit(fine[position.isin(wanted)])
+    assert law.resolved_
+    for name, truth in TRUTH.items():
+        row = law.exponents_.loc[name]
+        assert row["ci_low"] <= truth <= row["ci_high"]
+
+
+def test_a_run_that_has_not_learned_is_named():
+    table = make_trajectories(random_state=0)
+    diverged = (table["train_size"] == 4000) & (table["seed"] == 2)
+    table.loc[diverged, "test_error"] = 0.9
+    with (
+        warnings.catch_warnings(record=True) as caught,
+    ):
+        warnings.simplefilter("always")
+        ScalingLawEstimator().fit(table)
+    texts = [str(warning.message) for warning in caught]
+    assert any("(train_size=4000, seed=2)" in text for text in texts)
+
+
+def test_intervals_of_fractions_end_at_one():
+    # Few counted errors, whose scatter seems to grow without bound.
+    table = make_trajectories(n_test=200, random_state=8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        law = ScalingLawEstimator().fit(table)
+    error, low, high = law.predict([16_000, 64_000], return_interval=True)
+    assert (low < error).all()
+    assert (error < high).all()
+    assert (high <= 1).all()

@@ -15,6 +15,7 @@ from statsmodels.stats.multitest import multipletests
 
 from .._validation import check_fraction, check_number, check_option
 from ..trajectories import as_trajectories
+from .counting_noise import CountingNoise
 from .estimator import ScalingLawEstimator
 from .inference import Estimate, difference, fit_line
 from .tables import EXPONENTS
@@ -300,9 +301,30 @@ def _paired_difference(
     line, _ = fit_line(np.log(merged["train_size"].to_numpy(float)), gap, sign)
     estimate = line.estimate
     for law in (first, second):
-        # An offset bends all train sizes of its model, and the gaps do not show it.
+        # A test set, and an offset, move all train sizes of a model smoothly, and the
+        # gaps do not show it.
+        estimate = estimate.widened(_counted(law, exponent, merged["train_size"]))
         estimate = law._laws.widened(estimate, exponent)
     return estimate
+
+
+def _counted(law: ScalingLawEstimator, exponent: str, train_sizes: pd.Series) -> float:
+    """Return the variance that counting on one test set gives a slope of landmarks.
+
+    Of two models on the same examples it cancels in part, which these do not tell: it
+    is an upper bound.
+    """
+    if law._n_test is None:
+        return 0.0
+    laws = law._laws
+    moved = laws.landmarks.influence_on_y
+    if exponent == "gamma2":
+        moved = laws.landmarks.influence_on_x(laws.exponents["gamma1"].estimate)
+    used = law.landmarks_["train_size"].isin(train_sizes).to_numpy()
+    x = np.log(law.landmarks_["train_size"].to_numpy(float))
+    x = np.where(used, x - x[used].mean(), 0.0)
+    noise = CountingNoise(law._n_test, laws.offset)
+    return float(noise.covariance((x / (x @ x))[None] @ moved)[0, 0])
 
 
 def _welch(estimates: list[Estimate]) -> pd.Series:
@@ -314,7 +336,8 @@ def _welch(estimates: list[Estimate]) -> pd.Series:
     share = weights / weights.sum()
     center = share @ values
     between = weights @ (values - center) ** 2 / (k - 1)
-    unsure = np.sum((1 - share) ** 2 / dfs)
+    # Where all errors are known beforehand, the degrees of freedom are infinite.
+    unsure = max(np.sum((1 - share) ** 2 / dfs), 1e-12)
     statistic = between / (1 + 2 * (k - 2) / (k**2 - 1) * unsure)
     df_denom = (k**2 - 1) / (3 * unsure)
     return pd.Series(

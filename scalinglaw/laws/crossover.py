@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy import optimize
@@ -36,6 +37,8 @@ _N_POINTS = 60
 # How far beyond the lowest point the fit looks, in units of 1/gamma1.
 _BEYOND = 0.5
 _STEEP = 0.7
+# A plateau that the slopes do not show must leave so small a share of the misfit.
+_MUCH_BETTER = 0.8
 
 
 @dataclass(frozen=True)
@@ -210,7 +213,27 @@ def fit_crossover(
     """
     if curves.n_sizes < 3:
         return None
-    problem, start, unit, origin = _set_up(curves, means, transient_end)
+    set_up = partial(_set_up, curves, means, transient_end)
+    found = _fit(curves, *set_up(), hinges, transient_end)
+    if found is None or transient_end is not None or found.start_width > 0:
+        return found
+    # Slopes of two checkpoints or more smooth a short plateau away: is there one?
+    with_plateau = _fit(curves, *set_up(left="plateau"), hinges, None)
+    if with_plateau and with_plateau.misfit < _MUCH_BETTER * found.misfit:
+        return with_plateau
+    return found
+
+
+def _fit(
+    curves: Curves,
+    problem: _Problem,
+    start: np.ndarray,
+    unit: float,
+    origin: float,
+    hinges: Iterable[str],
+    transient_end: tuple[float, float] | None,
+) -> Crossover | None:
+    """Fit one way of beginning, with the best of several hinges."""
     bounds = np.full((2, len(start)), [[-np.inf], [np.inf]])
     if transient_end is not None:
         bounds[:, 0] = (np.array(transient_end) - origin) / unit
@@ -270,7 +293,10 @@ def fit_crossover(
 
 
 def _set_up(
-    curves: Curves, means: MeanCurves, transient_end: tuple[float, float] | None
+    curves: Curves,
+    means: MeanCurves,
+    transient_end: tuple[float, float] | None,
+    left: str = "none",
 ) -> tuple[_Problem, np.ndarray, float, float]:
     """Return the problem in units of 1/decay, starting values, unit and origin."""
     unit = 1.0 / means.decay
@@ -292,7 +318,7 @@ def _set_up(
         before = np.flatnonzero(relative[size, : peak[size]] < 0.5)
         begins[size] = means.x[size, before[-1]] if before.size else means.x[size, 0]
     early = relative[:, :5].max(axis=1)
-    left, begin = "none", float(np.median(begins))
+    begin = float(np.median(begins))
     if transient_end is not None:
         left, begin = "transient", float(means.x.min())
     elif np.median(early) < _STEEP:

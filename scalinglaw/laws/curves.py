@@ -27,6 +27,10 @@ __all__ = [
 
 # A run whose norm falls back by more than this share of its range is reported.
 _FALL = 0.1
+# Checkpoints of a run below which intervals are too narrow; share of the usual fall of
+# the log error that a run has at least, if training has not failed.
+_FEW = 12
+_LEARNED_LITTLE = 0.5
 # Runs smoothed at once: bounds the memory of local_linear.
 _CHUNK = 256
 
@@ -124,7 +128,8 @@ def prepare(source: Any, norm: str, metric: str) -> pd.DataFrame:
     Warns
     -----
     TrajectoryWarning
-        If checkpoints had to be left out, or a norm falls during training.
+        If checkpoints had to be left out, a norm falls during training, there are
+        few checkpoints, or a run has learned much less than the others of its size.
     ZeroNormWarning
         If a norm is zero.
     """
@@ -153,6 +158,7 @@ def prepare(source: Any, norm: str, metric: str) -> pd.DataFrame:
     columns += [name for name in known if name in table]
     table = table[columns].rename(columns={log_norm: "log_norm"})
     _warn_of_falling_norms(table)
+    _warn_of_odd_runs(table)
     return table
 
 
@@ -207,17 +213,31 @@ def thin(curves: Curves, n_points: int) -> Curves:
     length = np.diff(bounds)
     if length.max() <= n_points:
         return curves
-    position = np.arange(len(curves.x)) - bounds[:-1][curves.run]
-    kept = np.minimum(length, n_points)
-    block = position * kept[curves.run] // length[curves.run]
-    label = block + (np.cumsum(kept) - kept)[curves.run]
+    block = np.arange(len(curves.x)) - bounds[:-1][curves.run]
+    for run in np.flatnonzero(length > n_points):
+        rows = slice(bounds[run], bounds[run + 1])
+        block[rows] = _blocks(curves.x[rows], n_points)
+    used, label = np.unique(n_points * curves.run + block, return_inverse=True)
     count = np.bincount(label)
     return replace(
         curves,
         x=np.bincount(label, curves.x) / count,
         y=np.bincount(label, curves.y) / count,
-        run=np.repeat(np.arange(curves.n_runs), kept),
+        run=used // n_points,
     )
+
+
+def _blocks(x: np.ndarray, n_blocks: int) -> np.ndarray:
+    """Return the block of each checkpoint, of equal widths in the largest norm so far.
+
+    Blocks of equal counts would average a whole law away where checkpoints are equally
+    spaced in epochs: the norm grows most at first.
+    """
+    reach = np.maximum.accumulate(x)
+    if reach[-1] == reach[0]:
+        return np.arange(len(x)) * n_blocks // len(x)
+    share = (reach - reach[0]) / (reach[-1] - reach[0])
+    return np.minimum((share * n_blocks).astype(int), n_blocks - 1)
 
 
 def demean(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -414,6 +434,35 @@ def _drop_stumps(table: pd.DataFrame) -> pd.DataFrame:
         stacklevel=5,
     )
     return table[~stump].reset_index(drop=True)
+
+
+def _warn_of_odd_runs(table: pd.DataFrame) -> None:
+    """Warn of few checkpoints, and of runs that learned much less than the others."""
+    run = table.groupby(["train_size", "seed"])
+    typical = float(run.size().median())
+    if typical < _FEW:
+        warnings.warn(
+            f"the runs have {typical:g} checkpoints (median): with fewer than {_FEW} "
+            "the law is rejected too often. Record more.",
+            TrajectoryWarning,
+            stacklevel=4,
+        )
+    fall = run["log_error"].max() - run["log_error"].min()
+    length = run["epoch"].max()
+    sizes = fall.index.get_level_values("train_size")
+    usual, lasting = (v.groupby(sizes).transform("median") for v in (fall, length))
+    # A shorter run is told of elsewhere.
+    odd = (fall < _LEARNED_LITTLE * usual) & (length >= lasting)
+    odd &= fall.groupby(sizes).transform("size") >= 3
+    if odd.any():
+        size, seed = odd.index[odd][0]
+        warnings.warn(
+            f"the error of {plural(int(odd.sum()), 'run')} falls by less than half of "
+            f"what is usual at its train size, first (train_size={size}, seed={seed}): "
+            "if training has failed there, drop it.",
+            TrajectoryWarning,
+            stacklevel=4,
+        )
 
 
 def _warn_of_falling_norms(table: pd.DataFrame) -> None:

@@ -250,6 +250,8 @@ class ScalingLawEstimator(TransformerMixin, BaseEstimator):
         error, low, high = forecast_optimum(
             train_size, self._laws, 1 - self.confidence_level, self._n_test
         )
+        if self.metric in ("test_error", "train_error"):
+            high = np.minimum(high, np.maximum(error, 1.0))  # a fraction
         return (error, low, high) if return_interval else error
 
     def predict_curve(self, train_size: float, log_norm: Any) -> np.ndarray:

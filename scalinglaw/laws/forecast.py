@@ -19,6 +19,7 @@ __all__ = ["fit_forecast", "forecast_curve", "forecast_optimum", "scatter_growth
 # Below this p-value the product and the measured exponent are not combined.
 _CONTRADICTED = 0.05
 _N_BINS = 80
+_MOST_GROWTH = 1.0
 
 
 def fit_forecast(
@@ -121,7 +122,9 @@ def scatter_growth(train_size: np.ndarray, height: np.ndarray) -> float:
     growth = np.sum(weight * x * (log_squares - special.digamma(half_df))) / precision
     if growth <= 0:
         return 0.0
-    return float(growth * max(0.0, 1 - 1 / (precision * growth**2)))
+    shrunk = growth * max(0.0, 1 - 1 / (precision * growth**2))
+    # Few seeds may show any trend: what grows faster is not extrapolated.
+    return float(min(shrunk, _MOST_GROWTH))
 
 
 def _weighted_mean(
@@ -190,7 +193,8 @@ def forecast_optimum(
         dfs.append(offset.df)
     df = [satterthwaite(parts, np.array(dfs)) for parts in np.transpose(variances)]
     half = stats.t.ppf(1 - alpha / 2, df) * np.sqrt(np.sum(variances, axis=0))
-    return error, error * np.exp(-half), error * np.exp(half)
+    with np.errstate(over="ignore"):
+        return error, error * np.exp(-half), error * np.exp(half)
 
 
 def forecast_curve(

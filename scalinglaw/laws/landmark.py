@@ -128,7 +128,8 @@ def smoothed_minima(curves: Curves, means: MeanCurves) -> Landmarks:
         One per run; censored where the smoothed curve is lowest at its end.
     """
     x, y = padded(thin(curves, _N_POINTS))
-    bandwidth = max(_BANDWIDTH / means.decay, means.bandwidth)
+    # Half of what a slope takes: a wider average would fill the minimum in.
+    bandwidth = max(_BANDWIDTH / means.decay, means.bandwidth / 2)
     value, _ = local_linear(x, x, y, bandwidth)
     # Where no neighbour is within reach the checkpoint speaks for itself.
     value = np.where(np.isnan(value), y, value)
