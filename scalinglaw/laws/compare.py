@@ -20,9 +20,10 @@ from .estimator import ScalingLawEstimator
 from .inference import Estimate, difference, fit_line
 from .tables import EXPONENTS
 
-__all__ = ["ExponentComparison", "compare_exponents"]
+__all__ = ["CORRECTIONS", "ExponentComparison", "compare_exponents"]
 
-_CORRECTIONS = ("holm", "bonferroni", "sidak", "holm-sidak", "fdr_bh", "none")
+# Adjustments of p-values that are offered.
+CORRECTIONS = ("holm", "bonferroni", "sidak", "holm-sidak", "fdr_bh", "none")
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def compare_exponents(
     [-0.1]
     """
     check_option(exponent, "exponent", EXPONENTS)
-    check_option(correction, "correction", _CORRECTIONS)
+    check_option(correction, "correction", CORRECTIONS)
     check_fraction(confidence_level, "confidence_level")
     if margin is not None:
         check_number(margin, "margin", minimum=0.0)

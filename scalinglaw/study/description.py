@@ -22,7 +22,7 @@ from .._validation import (
     check_window,
 )
 from ..laws import ScalingLawEstimator
-from ..laws.compare import _CORRECTIONS
+from ..laws.compare import CORRECTIONS
 from .models import Model, make_model
 from .tables import Table, check_text
 
@@ -266,7 +266,7 @@ def _law(table: Table) -> dict[str, Any]:
 def _comparison(table: Table) -> dict[str, Any]:
     checks: dict[str, Callable[[Any, str], Any]] = {
         "exponents": _exponents,
-        "correction": _one_of(_CORRECTIONS),
+        "correction": _one_of(CORRECTIONS),
         "margin": lambda value, name: check_number(value, name, minimum=0.0),
     }
     return table.take_given(checks)
