@@ -39,6 +39,15 @@ OFFSETS = {
     "offset 0.02, shocks": {"offset": 0.02, "size_sd": 0.05},
     "offset 0.02, counted": {"offset": 0.02, "n_test": 10_000},
 }
+# Designs that are less even than five seeds, six sizes and fifty records.
+UNEVEN = {
+    "12 records": {"n_records": 12},
+    "15 records": {"n_records": 15},
+    "two seeds": {"n_seeds": 2},
+    "four train sizes": {"train_sizes": (500, 1000, 2000, 4000)},
+    "twelve train sizes": {"train_sizes": np.geomspace(250, 8000, 12).astype(int)},
+    "one seed stopped early": {"stopped_after": 10},
+}
 SHAPES = ("student", "gumbel", "laplace", "quadratic")
 EXPONENTS = ("gamma1", "gamma2", "gamma_predicted", "gamma_measured")
 # A hand-picked window for the paper's method: the middle of the straight stretch.
@@ -47,8 +56,13 @@ PUBLISHED = {"method": "published", "window": (0.01, 0.2)}
 
 def replicate(design: dict, settings: dict, seed: int) -> dict[str, float]:
     """Simulate once, fit once; return what the tables need."""
+    design = dict(design)
+    n_kept = design.pop("stopped_after", None)
     table = make_trajectories(**design, random_state=seed)
     truth = table.attrs["truth"]
+    if n_kept is not None:
+        position = table.groupby(["train_size", "seed"]).cumcount()
+        table = table[(table["seed"] > 0) | (position < n_kept)]
     if not design.get("shared_test_set", True):
         # n_test tells the estimator that all runs share one test set.
         table = table.drop(columns="n_test")
@@ -165,7 +179,7 @@ def power_study(designs: dict[str, dict], replicates: int, n_jobs: int) -> None:
     print(power[["rejects", "resolved"]].round(3).to_string())
 
 
-PARTS = {"coverage", "offset", "comparison", "power"}
+PARTS = {"coverage", "uneven", "offset", "comparison", "power"}
 
 
 def main() -> None:
@@ -184,6 +198,8 @@ def main() -> None:
     if "coverage" in parts:
         coverage_study("pooled", DESIGNS, {}, n, n_jobs)
         coverage_study("published", DESIGNS, PUBLISHED, n, n_jobs)
+    if "uneven" in parts:
+        coverage_study("uneven designs", UNEVEN, {}, n, n_jobs)
     if "offset" in parts:
         coverage_study("offset=True", OFFSETS, {"offset": True}, n, n_jobs)
     if "comparison" in parts:
