@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ._files import written_whole
 from ._validation import check_columns, plural
 
 __all__ = [
@@ -303,17 +303,11 @@ def write_trajectories(trajectories: pd.DataFrame, path: str | os.PathLike) -> N
         ".csv": lambda part: table.to_csv(part, index=False),
     }
     write = writers[_suffix(path)]
-    # tempfile would make a file that its owner alone may read.
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    part.touch(exist_ok=False)
-    try:
+    with written_whole(path) as part:
+        part.touch(exist_ok=False)
         write(str(part))
         if path.exists():
             shutil.copymode(path, part)
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def read_trajectories(path: str | os.PathLike) -> pd.DataFrame:

@@ -169,9 +169,12 @@ class CNNClassifier(ImageClassifier):
         self.callbacks = callbacks
         self.verbose = verbose
 
-    def _build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_integers(self.conv_widths, "conv_widths")
         check_integer(self.hidden_width, "hidden_width")
+
+    def _build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
         channels, height, width = input_shape
         return convolutional_network(
             (channels, height, width), n_classes, self.conv_widths, self.hidden_width

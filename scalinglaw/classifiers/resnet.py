@@ -162,10 +162,15 @@ class ResNetClassifier(ImageClassifier):
         self.callbacks = callbacks
         self.verbose = verbose
 
-    def _build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_integers(self.widths, "widths")
         check_integers(self.depths, "depths")
+        if not len(self.widths):
+            raise ValueError("widths must have at least one stage, got none.")
         check_same_length(widths=self.widths, depths=self.depths)
+
+    def _build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
         channels, height, width = input_shape
         return residual_network(
             (channels, height, width), n_classes, self.widths, self.depths

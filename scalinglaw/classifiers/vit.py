@@ -58,8 +58,7 @@ def vision_transformer(
             f"patch_size must divide a square image, got {patch_size} for {height} x "
             f"{image_width} pixels."
         )
-    if width % n_heads:
-        raise ValueError(f"n_heads must divide width, got {n_heads} and {width}.")
+    _check_heads(n_heads, width)
     network = VisionTransformer(
         image_size=height,
         patch_size=patch_size,
@@ -76,6 +75,11 @@ def vision_transformer(
 
 
 @torch.no_grad()
+def _check_heads(n_heads: int, width: int) -> None:
+    if width % n_heads:
+        raise ValueError(f"n_heads must divide width, got {n_heads} and {width}.")
+
+
 def start_xavier_uniform(network: VisionTransformer) -> None:
     """Give all linear maps of a vision transformer Xavier-uniform initial weights.
 
@@ -217,11 +221,15 @@ class ViTClassifier(ImageClassifier):
         self.callbacks = callbacks
         self.verbose = verbose
 
-    def _build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
         for name in ("patch_size", "depth", "width", "n_heads"):
             check_integer(getattr(self, name), name)
         if self.mlp_width is not None:
             check_integer(self.mlp_width, "mlp_width")
+        _check_heads(self.n_heads, self.width)
+
+    def _build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
         channels, height, width = input_shape
         return vision_transformer(
             (channels, height, width),

@@ -10,12 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._validation import (
-    check_integer,
-    check_integers,
-    check_option,
-    check_same_length,
-)
+from .._validation import check_integer, check_integers, check_option
 from .tables import check_text, unknown_key
 
 if TYPE_CHECKING:
@@ -43,9 +38,7 @@ _KEYS = dict.fromkeys(_IMAGE_CLASSES, ("preset", "stop_after_optimum")) | {
 }
 _METRICS = ("test_error", "train_error", "test_loss", "train_loss")
 _PERCEPTRON_METRICS = ("test_error", "relative_test_error", "train_error", "train_loss")
-# What a classifier looks at no sooner than it builds its network.
-_COUNTS = {"cnn": ("hidden_width",), "vit": ("patch_size", "depth", "width", "n_heads")}
-_LISTS = {"cnn": ("conv_widths",), "resnet": ("widths", "depths")}
+# Python takes any value for these; a file's "no" would count as yes.
 _SWITCHES = ("fold_normalization", "bfloat16", "augment")
 
 
@@ -162,16 +155,6 @@ def check_parameters(kind: str, classifier: Any) -> None:
     for name in _SWITCHES:
         check_option(getattr(classifier, name, False), name, (True, False))
     _check_compile(classifier.compile)
-    for name in _COUNTS.get(kind, ()):
-        check_integer(getattr(classifier, name), name)
-    for name in _LISTS.get(kind, ()):
-        check_integers(getattr(classifier, name), name)
-    if kind == "resnet":
-        if not classifier.widths:
-            raise ValueError("widths must have at least one stage, got none.")
-        check_same_length(widths=classifier.widths, depths=classifier.depths)
-    if kind == "vit":
-        _check_heads(classifier)
 
 
 def _start(
@@ -222,15 +205,6 @@ def _check_compile(value: Any) -> None:
         raise ValueError(
             "compile must be true, false or the name of a back-end of torch.compile "
             f"({advised}), got {value!r}."
-        )
-
-
-def _check_heads(vit: Any) -> None:
-    if vit.mlp_width is not None:
-        check_integer(vit.mlp_width, "mlp_width")
-    if vit.width % vit.n_heads:
-        raise ValueError(
-            f"n_heads must divide width, got {vit.n_heads} and {vit.width}."
         )
 
 

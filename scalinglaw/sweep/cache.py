@@ -14,7 +14,6 @@ import io
 import json
 import os
 import time
-import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from typing import Any
 
 import pandas as pd
 
+from .._files import written_whole
 from .._validation import plural
 from ..exceptions import TrajectoryWarning
 from ..trajectories import (
@@ -401,15 +401,8 @@ def _json_bytes(value: Mapping[str, Any]) -> bytes:
 
 def _write_whole(path: Path, data: bytes) -> None:
     """Write a file so that any reader, at any moment, sees all of it or none."""
-    # tempfile would make a file that its owner alone may read.
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            # Without this, a power failure can leave the new name on old blocks.
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with written_whole(path) as part, part.open("xb") as file:
+        file.write(data)
+        file.flush()
+        # Without this, a power failure can leave the new name on old blocks.
+        os.fsync(file.fileno())

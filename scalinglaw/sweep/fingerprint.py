@@ -60,6 +60,7 @@ _COMPILED = (
     types.WrapperDescriptorType,
 )
 # They belong to the process, and each run seeds what it draws from them.
+# The stubs of `random` do not say that its functions are bound to a generator.
 _GENERATORS = (random.seed.__self__, np.random.rand.__self__)  # type: ignore[attr-defined]
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 # Attributes of a class that say where it stands, or what Python noted about it.

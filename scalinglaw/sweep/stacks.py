@@ -163,6 +163,7 @@ def train_runs(
     position: int,
     *,
     stacked: bool,
+    fit_params: Mapping[str, Any],
     **settings: Any,
 ) -> list[Outcome]:
     """Train a group of runs, in whichever process this is called.
@@ -182,6 +183,8 @@ def train_runs(
         Of the group in the order of launch.
     stacked : bool
         Whether they train side by side.
+    fit_params : dict
+        Further arguments of the estimator's ``fit``; a stack has none.
     **settings : object
         As for :func:`train_run`.
 
@@ -195,7 +198,7 @@ def train_runs(
     if stacked:
         return train_stack(estimator, *data, rows, runs, **settings)
     return [
-        train_run(estimator, *data, own, run, **settings)
+        train_run(estimator, *data, own, run, fit_params=fit_params, **settings)
         for run, own in zip(runs, rows, strict=True)
     ]
 
@@ -210,7 +213,6 @@ def train_stack(
     rows: Sequence[np.ndarray],
     runs: Sequence[Run],
     *,
-    fit_params: Mapping[str, Any],
     n_threads: int,
     raise_errors: bool,
     cache: RunCache | None = None,
@@ -223,7 +225,7 @@ def train_stack(
 
     Parameters
     ----------
-    estimator, X, codes, classes, X_test, test_codes, fit_params : object
+    estimator, X, codes, classes, X_test, test_codes : object
         As for :func:`train_run`.
     rows : sequence of ndarray of int
         Training samples of each run.
@@ -277,7 +279,6 @@ def train_stack(
                 *(estimator, X, codes, classes, X_test, test_codes),
                 todo_rows[part],
                 todo[part],
-                fit_params=fit_params,
                 n_threads=n_threads,
                 raise_errors=raise_errors,
                 cache=cache,
