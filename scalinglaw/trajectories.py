@@ -22,6 +22,7 @@ from ._validation import check_columns, plural
 
 __all__ = [
     "as_trajectories",
+    "check_names",
     "check_rows",
     "check_trajectories",
     "concat_trajectories",
@@ -159,7 +160,7 @@ def check_rows(
     DataFrame
         As from :func:`check_trajectories`.
     """
-    _check_columns(table, norm, metric)
+    check_names(table, norm, metric)
     if table.empty:
         raise ValueError("trajectories holds no runs: the table has no rows.")
     table = table.copy(deep=False)  # columns are replaced, and none is changed
@@ -371,7 +372,8 @@ def _suffix(path: Path) -> str:
     return suffix
 
 
-def _check_columns(table: pd.DataFrame, norm: str | None, metric: str | None) -> None:
+def check_names(table: pd.DataFrame, norm: str | None, metric: str | None) -> None:
+    """Raise unless each column is there once, as :func:`check_trajectories` wants."""
     columns = [str(name) for name in table.columns]
     repeated = sorted({name for name in columns if columns.count(name) > 1})
     if repeated:

@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._validation import check_columns, plural
+from .._validation import plural
 from ..exceptions import TrajectoryWarning, ZeroNormWarning
-from ..trajectories import as_trajectories, check_rows, check_trajectories
+from ..trajectories import (
+    as_trajectories,
+    check_names,
+    check_rows,
+    check_trajectories,
+)
 from .counting_noise import CountingNoise
 
 __all__ = [
@@ -136,12 +141,7 @@ def prepare(source: Any, norm: str, metric: str) -> pd.DataFrame:
     table = as_trajectories(source)
     if not isinstance(table, pd.DataFrame):
         check_trajectories(table)
-    check_columns(
-        table.columns, ("train_size", "seed", "epoch"), "the trajectory table"
-    )
-    repeated = table.columns[table.columns.duplicated()]
-    if len(repeated):
-        raise ValueError(f"trajectories has two columns named {repeated[0]!r}.")
+    check_names(table, norm, metric)
     # An index may have the name of a column.
     table = table.reset_index(drop=True)
     _check_one_model(table)
