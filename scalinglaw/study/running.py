@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["StudyResult", "load_data", "run_study", "train"]
 
 _COMPARED = ("gamma_predicted", "gamma_measured")
-# How a sweep's warning begins where it lost a worker.
-_KILLED = "a worker process was killed"
 
 
 @dataclass
@@ -207,8 +204,7 @@ def train(sweep: TrajectorySweep, X: np.ndarray, y: np.ndarray) -> list[str]:
             if not getattr(sweep, "interrupted_", False):
                 raise
     if sweep.interrupted_:
-        lost = [text for text in heard if text.startswith(_KILLED)]
-        raise BrokenExecutor(lost[0]) if lost else KeyboardInterrupt
+        raise sweep._lost_worker or KeyboardInterrupt
     return heard
 
 

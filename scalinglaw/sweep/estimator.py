@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from typing import Any
 
@@ -198,6 +197,7 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
             for size in self.train_sizes_
             for seed in range(self.n_seeds)
         ]
+        self._lost_worker: BrokenExecutor | None = None
         outcomes = self._train(runs, order, X, codes, classes, test, cache, fit_params)
         self.interrupted_ = len(outcomes) < len(runs)
         self._store(outcomes)
@@ -364,13 +364,22 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
             for position, group in enumerate(group_runs(todo, self._width(X)))
         )
         with SweepProgress(todo, len(outcomes), verbose=self.verbose) as progress:
-            groups = _until_interrupted(
-                _parallel(self.n_jobs), jobs, settings["raise_errors"]
-            )
-            for group in groups:
-                for outcome in group:
-                    progress.advance(outcome)
-                    outcomes[outcome.run] = outcome
+            try:
+                for group in _parallel(self.n_jobs)(jobs):
+                    for outcome in group:
+                        progress.advance(outcome)
+                        outcomes[outcome.run] = outcome
+            except KeyboardInterrupt:
+                _warn_of_the_rest("the sweep was interrupted")
+            except BrokenExecutor as error:
+                if self.error_score == "raise":
+                    raise
+                self._lost_worker = error
+                reason = (str(error).splitlines() or ["no reason given"])[0]
+                _warn_of_the_rest(
+                    "a worker process was killed, as it is when memory runs short: "
+                    f"{reason.rstrip('.')}"
+                )
         return outcomes
 
     def _width(self, X: Any) -> int:
@@ -415,28 +424,10 @@ def _parallel(n_jobs: int | None) -> Parallel:
     )
 
 
-def _until_interrupted(
-    parallel: Parallel, jobs: Iterable, raise_errors: bool
-) -> Iterator[list[Outcome]]:
-    """Hand on outcomes; if the rest cannot follow, keep what is done."""
-    try:
-        yield from parallel(jobs)
-    except KeyboardInterrupt:
-        _warn_of_the_rest("the sweep was interrupted")
-    except BrokenExecutor as error:
-        if raise_errors:
-            raise
-        reason = (str(error).splitlines() or ["no reason given"])[0]
-        _warn_of_the_rest(
-            "a worker process was killed, as it is when memory runs short: "
-            f"{reason.rstrip('.')}"
-        )
-
-
 def _warn_of_the_rest(reason: str) -> None:
     warnings.warn(
         f"{reason}. trajectories_ holds the runs that finished. With a cache_dir, "
         "fitting again trains only the rest.",
         RunFailedWarning,
-        stacklevel=5,
+        stacklevel=4,
     )
