@@ -8,6 +8,9 @@ both use it, and must stay importable without the other's stack.
 from __future__ import annotations
 
 import numbers
+import os
+import sys
+import warnings
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -29,7 +32,12 @@ __all__ = [
     "check_train_sizes",
     "check_window",
     "plural",
+    "warn_user",
 ]
+
+# A warning passes over the frames of these: an estimator may be called by a pipeline
+# or a worker, and the line to mend is neither theirs nor ours.
+_NOT_THE_USER = ("scalinglaw", "sklearn", "joblib")
 
 
 def plural(count: int, noun: str) -> str:
@@ -271,3 +279,25 @@ def check_window(window: Any) -> Any:
     if low is not None and high is not None and not low < high:
         raise ValueError(f"window must have low < high, got ({low:g}, {high:g}).")
     return window
+
+
+def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line outside the package that led here, however deep it was called.
+
+    Parameters
+    ----------
+    message : str
+        Text of the warning.
+    category : type of Warning, default=UserWarning
+        Class of the warning.
+    """
+    folders = tuple(
+        os.path.dirname(str(sys.modules[name].__file__)) + os.sep
+        for name in _NOT_THE_USER
+        if getattr(sys.modules.get(name), "__file__", None)
+    )
+    frame, depth = sys._getframe(1), 2
+    # Python has `skip_file_prefixes` from 3.12 on; a walk serves every version.
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(folders):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(message, category, stacklevel=depth)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ._files import written_whole
+from ._files import atomic_write
 from ._validation import check_columns, plural
 
 __all__ = [
@@ -304,7 +304,7 @@ def write_trajectories(trajectories: pd.DataFrame, path: str | os.PathLike) -> N
         ".csv": lambda part: table.to_csv(part, index=False),
     }
     write = writers[_suffix(path)]
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.touch(exist_ok=False)
         write(str(part))
         if path.exists():

@@ -23,7 +23,7 @@ from typing import Any
 
 import pandas as pd
 
-from .._files import written_whole
+from .._files import atomic_write
 from .._validation import plural
 from ..exceptions import TrajectoryWarning
 from ..trajectories import (
@@ -401,7 +401,7 @@ def _json_bytes(value: Mapping[str, Any]) -> bytes:
 
 def _write_whole(path: Path, data: bytes) -> None:
     """Write a file so that any reader, at any moment, sees all of it or none."""
-    with written_whole(path) as part, part.open("xb") as file:
+    with atomic_write(path) as part, part.open("xb") as file:
         file.write(data)
         file.flush()
         # Without this, a power failure can leave the new name on old blocks.
