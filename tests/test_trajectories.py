@@ -1,18 +1,27 @@
 """The trajectory table refuses what would silently bend an exponent."""
 
 import os
+import time
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from scalinglaw import (
+    ScalingLawEstimator,
     check_trajectories,
     concat_trajectories,
     read_trajectories,
     write_trajectories,
 )
+from scalinglaw.datasets import make_trajectories
+from scalinglaw.exceptions import TrajectoryWarning
 from scalinglaw.trajectories import (
     as_trajectories,
     norm_columns,
@@ -222,10 +231,150 @@ def test_the_norm_asked_for_must_be_there_as_a_logarithm():
     table = make_table()
     with pytest.raises(ValueError, match="lacks the column log_path"):
         check_trajectories(table, norm="path")
-    with pytest.raises(ValueError, match=r"plain norm 'path'.*log_path = np.log"):
-        check_trajectories(table.assign(path=3.0), norm="path")
     with pytest.raises(ValueError, match="lacks the column accuracy"):
         check_trajectories(table, metric="accuracy")
+
+
+@pytest.mark.parametrize("asked", [None, "path"])
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("path", np.exp, "log_path is the natural logarithm of path"),
+        ("log10_path", lambda log: log / np.log(10), r"log_path is ln\(10\) times"),
+    ],
+)
+def test_plain_and_base_10_norms_become_natural_logarithms(name, values, said, asked):
+    log = np.linspace(-2, 90, 20)
+    table = make_table(note="mine")
+    with pytest.warns(TrajectoryWarning, match=said):
+        checked = check_trajectories(table.assign(**{name: values(log)}), norm=asked)
+    assert_allclose(checked["log_path"], log, atol=1e-12)
+    assert name not in checked
+    # Where the logarithm is there, a plain column is one of the user's own.
+    both = table.assign(log_path=log, **{name: values(log)})
+    assert_frame_equal(check_trajectories(both), both)
+
+
+def test_a_norm_of_the_user_is_converted_where_it_is_asked_for():
+    table = make_table(mine=3.0)
+    assert "mine" in check_trajectories(table)
+    with pytest.warns(TrajectoryWarning, match="natural logarithm of mine"):
+        checked = check_trajectories(table, norm="mine")
+    assert_allclose(checked["log_mine"], np.log(3))
+
+
+def test_a_plain_norm_of_zero_is_a_layer_of_zeros_and_below_is_no_norm():
+    with pytest.warns(TrajectoryWarning):
+        assert np.isneginf(check_trajectories(make_table(l1=0.0))["log_l1"]).all()
+    with pytest.raises(ValueError, match=r"l1 must not be negative, got -1.*rename it"):
+        check_trajectories(make_table(l1=-1.0))
+
+
+def test_text_in_a_column_named_like_a_norm_is_no_norm():
+    table = make_table(path="run/1.log")
+    assert_frame_equal(check_trajectories(table), table)
+
+
+@pytest.mark.parametrize("prefix", ["log_", "log10_"])
+def test_a_norm_is_named_without_its_prefix(prefix):
+    message = f"norm must be given without the prefix {prefix}.*Write norm='path'"
+    with pytest.raises(ValueError, match=message):
+        check_trajectories(make_table(log_path=1.0), norm=f"{prefix}path")
+
+
+def test_seeds_of_text_are_numbered_in_the_order_in_which_they_come():
+    table = make_table()
+    names = table["seed"].map({0: "run-10", 1: "run-2"})
+    with pytest.warns(TrajectoryWarning, match=r"'run-10' is 0, 'run-2' is 1\)"):
+        checked = check_trajectories(table.assign(seed=names))
+    assert_frame_equal(checked, table)
+    with pytest.warns(TrajectoryWarning, match="seed holds text"):
+        joined = concat_trajectories(
+            [table.assign(seed="first").iloc[:5], table.assign(seed="second").iloc[:5]]
+        )
+    assert joined["seed"].unique().tolist() == [0, 1]
+    names[3] = None
+    with pytest.raises(ValueError, match="seed must name every run, got a missing"):
+        check_trajectories(table.assign(seed=names))
+
+
+@pytest.mark.parametrize("kind", ["category", "UInt8", "int16", object])
+def test_integers_of_any_kind_are_integers(kind):
+    table = make_table()
+    assert_frame_equal(check_trajectories(table.astype({"seed": kind})), table)
+
+
+def test_integers_of_text_are_read_and_other_text_is_refused_by_name():
+    table = make_table()
+    text = table.astype({"train_size": str, "seed": str})
+    with pytest.warns(
+        TrajectoryWarning,
+        match="train_size holds text, which is read as integers; seed",
+    ):
+        assert_frame_equal(check_trajectories(text), table)
+    with pytest.raises(ValueError, match="train_size must hold numbers"):
+        check_trajectories(table.assign(train_size="a thousand"))
+
+
+@pytest.mark.parametrize("name", ["train_size", "seed", "step", "n_test"])
+@pytest.mark.parametrize(
+    "value", [np.uint64(2**63), 2**63, 10**30, 1e19, float(2**63), str(2**63)]
+)
+def test_a_count_that_64_bits_do_not_hold_is_refused_and_not_wrapped(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be below 2..63, got [0-9]"):
+        check_trajectories(make_table(**{name: value}))
+    largest = make_table(seeds=[0], seed=np.uint64(2**63 - 1))
+    assert check_trajectories(largest)["seed"][0] == 2**63 - 1
+
+
+@pytest.mark.parametrize("name", ["epoch", "seed", "test_error", "log_rms"])
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("dates", pd.Timestamp("2024-01-01", tz="UTC")),
+        ("dates", pd.Timedelta("1s")),
+        ("complex", 0.25 + 5j),
+    ],
+)
+def test_dates_durations_and_complex_numbers_are_refused_by_name(name, kind, value):
+    for column in ([value] * 20, pd.Categorical([value] * 20)):
+        with pytest.raises(ValueError, match=f"{name} must hold numbers, got {kind}"):
+            check_trajectories(make_table(**{name: column}))
+    with pytest.raises(ValueError, match=f"{name} must hold numbers"):
+        check_trajectories(make_table(**{name: pd.Series([value] * 20, dtype=object)}))
+
+
+def test_a_column_with_a_meaning_of_its_own_is_no_metric():
+    with pytest.raises(ValueError, match=r"metric must be a column of errors.*'epoch'"):
+        check_trajectories(make_table(), metric="epoch")
+    with pytest.raises(ValueError, match="already known"):
+        check_trajectories(make_table(log_norm_opt=1.0), norm="norm_opt")
+
+
+def test_a_norm_may_have_any_name_that_a_column_can_have():
+    table = make_trajectories(random_state=0)
+    law = ScalingLawEstimator().fit(table)
+    for name in ("error", "norm", "train_size", "in_window"):
+        renamed = table.rename(columns={"log_spectral_complexity": f"log_{name}"})
+        other = ScalingLawEstimator(name).fit(renamed)
+        assert_frame_equal(other.exponents_, law.exponents_)
+
+
+def test_ten_thousand_columns_take_no_time_that_grows_with_their_square():
+    n_columns = 10_000
+    logs = pd.DataFrame(
+        np.ones((20, n_columns)), columns=[f"log_{i}" for i in range(n_columns)]
+    )
+    begin = time.process_time()
+    check_trajectories(pd.concat([make_table(), logs], axis=1))
+    assert time.process_time() - begin < 20
+
+
+def test_a_warning_points_at_the_line_of_the_user_through_other_libraries():
+    pipeline = make_pipeline(FunctionTransformer(check_trajectories))
+    with pytest.warns(TrajectoryWarning) as caught:
+        pipeline.fit_transform(make_table(rms=2.0))
+    assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_an_unknown_metric_must_be_finite_too():
@@ -357,6 +506,101 @@ def test_files_that_are_no_tables_are_named(tmp_path):
         read_trajectories(tmp_path / "t.pkl")
     with pytest.raises(FileNotFoundError):
         read_trajectories(tmp_path / "missing.csv")
+
+
+BROKEN_CSV = {
+    "names there twice": (
+        lambda rows: ["test_error," + rows[0], *("0.5," + row for row in rows[1:])],
+        "two columns named 'test_error'",
+    ),
+    "the index of a DataFrame": (
+        lambda rows: ["," + rows[0], *(f"{i},{row}" for i, row in enumerate(rows[1:]))],
+        "column 1 has no name.*index=False",
+    ),
+    "a comma at the end of each row": (
+        lambda rows: [rows[0], *(row + "," for row in rows[1:])],
+        r"row 2 \(line 2\) has 10 cells under 9 names",
+    ),
+    "a row that was cut": (
+        lambda rows: [*rows[:7], rows[7][:20], *rows[8:]],
+        r"row 8 \(line 8\) has 5 cells under 9 names",
+    ),
+    "a header without end": (
+        lambda rows: [",".join(map(str, range(20_000)))],
+        "20000 columns, of 10000 at most",
+    ),
+    "nothing": (lambda rows: [], "is empty"),
+    "a quote without end": (lambda rows: [*rows, '"' + "x" * 200_000], "field limit"),
+}
+
+
+@pytest.mark.parametrize("rule", BROKEN_CSV)
+def test_a_csv_is_refused_by_row_and_not_repaired(tmp_path, rule):
+    spoil, message = BROKEN_CSV[rule]
+    rows = make_table().to_csv(index=False).splitlines()
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(spoil(rows)))
+    with pytest.raises(
+        ValueError, match=rf"(?s)table.csv is not a readable.*{message}"
+    ):
+        read_trajectories(path)
+
+
+def test_a_csv_of_a_spreadsheet_has_a_mark_and_empty_lines(tmp_path):
+    path = tmp_path / "table.csv"
+    text = make_table().to_csv(index=False, lineterminator="\r\n\r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert_frame_equal(read_trajectories(path), make_table())
+
+
+def test_any_flipped_bit_of_a_parquet_file_is_noticed(tmp_path):
+    path = tmp_path / "table.parquet"
+    table = make_table(note="mine", model="cnn")
+    write_trajectories(table, path)
+    good = path.read_bytes()
+    for k in [*range(0, len(good), 23), *range(len(good) - 9, len(good))]:
+        path.write_bytes(good[:k] + bytes([good[k] ^ (1 << k % 8)]) + good[k + 1 :])
+        try:
+            read = read_trajectories(path)
+        except ValueError as error:
+            assert "table.parquet is not a readable .parquet table" in str(error)  # noqa: PT017
+        else:
+            assert_frame_equal(read, table[read.columns])
+    path.write_bytes(good[: len(good) // 2])
+    with pytest.raises(ValueError, match="is not a readable"):
+        read_trajectories(path)
+
+
+def test_a_flipped_bit_of_another_writers_pages_is_noticed_by_its_checksums(tmp_path):
+    path = tmp_path / "table.parquet"
+    table = make_table(note=np.arange(20) / 7)
+    table.to_parquet(path, index=False, write_page_checksum=True, compression=None)
+    good = path.read_bytes()
+    place = good.index(np.float64(3 / 7).tobytes())
+    path.write_bytes(good[:place] + b"\x55" + good[place + 1 :])
+    with pytest.raises(ValueError, match=r"not a readable.*[Cc][Rr][Cc]"):
+        read_trajectories(path)
+    path.write_bytes(good)
+    assert_frame_equal(read_trajectories(path), table)
+
+
+@pytest.mark.parametrize("name", ["note", "log_rms"])
+def test_a_small_file_does_not_fill_memory(tmp_path, name):
+    value = "x" * 100_000 if name == "note" else 1.0
+    n_rows = 20_000 if name == "note" else 150_000_000
+    column = pa.chunked_array([pa.repeat(value, n_rows // 100)] * 100)
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table({name: column}), path)
+    assert path.stat().st_size < 2_000_000
+    with pytest.raises(ValueError, match="it was made to fill memory"):
+        read_trajectories(path)
+
+
+def test_attributes_of_a_table_are_kept_in_parquet(tmp_path):
+    table = check_trajectories(make_table())
+    table.attrs = {"source": "mine"}
+    write_trajectories(table, tmp_path / "table.parquet")
+    assert read_trajectories(tmp_path / "table.parquet").attrs == table.attrs
 
 
 def test_a_million_rows_are_checked_without_a_loop_over_runs():

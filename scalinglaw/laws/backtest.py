@@ -81,11 +81,8 @@ def backtest(
         # The forecast is judged by what it predicts, not by what it resolves.
         for category in (CensoredOptimumWarning, UnresolvedExponentWarning):
             warnings.simplefilter("ignore", category)
-        model.fit(
-            small.rename(columns={"log_norm": f"log_{law.norm}"}).drop(
-                columns="log_error"
-            )
-        )
+        names = {"log_norm": f"log_{law.norm}", "error": law.metric}
+        model.fit(small.drop(columns="log_error").rename(columns=names))
     observed_all = np.exp(model._optima_of(curves))
     x, y = fitted_sizes.astype(float), observed_all[: len(fitted_sizes)]
     rows = []

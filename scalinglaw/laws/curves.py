@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .._validation import plural
+from .._rows import check_rows
+from .._validation import plural, warn_user
 from ..exceptions import TrajectoryWarning, ZeroNormWarning
-from ..trajectories import (
-    as_trajectories,
-    check_names,
-    check_rows,
-    check_trajectories,
-)
+from ..trajectories import as_trajectories
 from .counting_noise import CountingNoise
 
 __all__ = [
@@ -122,8 +117,8 @@ def prepare(source: Any, norm: str, metric: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Run columns, ``epoch``, ``log_norm``, the metric, ``log_error``, and
-        ``n_test`` and ``log_norm_opt`` where present.
+        ``train_size``, ``seed``, ``epoch``, ``log_norm``, ``error`` (the metric),
+        ``log_error``, and ``n_test`` and ``log_norm_opt`` where present.
 
     Raises
     ------
@@ -138,25 +133,18 @@ def prepare(source: Any, norm: str, metric: str) -> pd.DataFrame:
     ZeroNormWarning
         If a norm is zero.
     """
-    table = as_trajectories(source)
-    if not isinstance(table, pd.DataFrame):
-        check_trajectories(table)
-    check_names(table, norm, metric)
-    # An index may have the name of a column.
-    table = table.reset_index(drop=True)
+    table = check_rows(as_trajectories(source), norm=norm, metric=metric, for_laws=True)
     _check_one_model(table)
-    # The index numbers the rows as the user knows them, for messages.
-    table = table.sort_values(["train_size", "seed", "epoch"], kind="stable")
-    log_norm = f"log_{norm}"
-    table = _longest_stretches(table, [c for c in (log_norm, metric) if c in table])
-    table = check_rows(table, norm=norm, metric=metric)
-    table = _drop_zero_norms(table, log_norm)
-    table = _drop_stumps(_with_log_error(table, metric))
-    columns = ["train_size", "seed", "epoch", log_norm, metric, "log_error"]
+    # The table is made anew under names of our own, which no norm or metric of the
+    # user can take: log_error is a column here, whatever the norm "error" is.
+    keys = ("train_size", "seed", "epoch")
+    prepared = {name: table[name] for name in keys}
+    prepared.update(log_norm=table[f"log_{norm}"], error=table[metric])
     # Only errors are counted; of a mean loss the number of examples says nothing.
     known = ("log_norm_opt", "n_test") if metric == "test_error" else ("log_norm_opt",)
-    columns += [name for name in known if name in table]
-    table = table[columns].rename(columns={log_norm: "log_norm"})
+    prepared.update({name: table[name] for name in known if name in table})
+    table = _drop_zero_norms(pd.DataFrame(prepared), norm)
+    table = _drop_stumps(_with_log_error(table, metric))
     _warn_of_falling_norms(table)
     _warn_of_odd_runs(table)
     return table
@@ -347,50 +335,26 @@ def _check_one_model(table: pd.DataFrame) -> None:
         )
 
 
-def _longest_stretches(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Keep, of each run, the longest stretch of checkpoints without NaN."""
-    present = table[columns].notna().all(axis=1).to_numpy()
-    if present.all():
-        return table
-    run = table.groupby(["train_size", "seed"]).ngroup().to_numpy()
-    # A stretch ends where the run, or the presence of values, changes.
-    change = (np.diff(run, prepend=-1) != 0) | np.diff(present, prepend=False)
-    stretch = np.cumsum(change)
-    length = np.bincount(stretch, present)[stretch]
-    frame = pd.DataFrame({"run": run, "stretch": stretch, "length": length})
-    best = frame.sort_values(["run", "length"], kind="stable").groupby("run").tail(1)
-    keep = present & np.isin(stretch, best["stretch"])
-    warnings.warn(
-        f"{plural(int((~keep).sum()), 'checkpoint')} of {keep.size} left out: "
-        f"{' or '.join(columns)} is missing there, and each run is used on its "
-        "longest stretch without a gap.",
-        TrajectoryWarning,
-        stacklevel=5,
-    )
-    return table[keep]
-
-
-def _drop_zero_norms(table: pd.DataFrame, log_norm: str) -> pd.DataFrame:
-    zero = np.isneginf(table[log_norm].to_numpy())
+def _drop_zero_norms(table: pd.DataFrame, norm: str) -> pd.DataFrame:
+    zero = np.isneginf(table["log_norm"].to_numpy())
     if not zero.any():
         return table
     if zero.all():
         raise ValueError(
-            f"{log_norm} is minus infinity at every checkpoint: a layer stays at "
+            f"log_{norm} is minus infinity at every checkpoint: a layer stays at "
             "zero. Initialise all layers with non-zero weights."
         )
-    warnings.warn(
-        f"{plural(int(zero.sum()), 'checkpoint')} with {log_norm} of minus infinity "
+    warn_user(
+        f"{plural(int(zero.sum()), 'checkpoint')} with log_{norm} of minus infinity "
         "left out: a layer of zeros makes the norm vanish there.",
         ZeroNormWarning,
-        stacklevel=5,
     )
     return table[~zero].reset_index(drop=True)
 
 
 def _with_log_error(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Add ``log_error``; an error of zero counts as half an example."""
-    error = table[metric].to_numpy()
+    error = table["error"].to_numpy()
     if (error < 0).any():
         raise ValueError(
             f"{metric} must not be negative: its logarithm is fitted, got "
@@ -411,7 +375,7 @@ def _with_log_error(table: pd.DataFrame, metric: str) -> pd.DataFrame:
                 " Record n_test, the number of test examples, and they count as half "
                 "an error."
             )
-        warnings.warn(text, TrajectoryWarning, stacklevel=5)
+        warn_user(text, TrajectoryWarning)
         table, error = table[~zero].reset_index(drop=True), error[~zero]
     return table.assign(log_error=np.log(error))
 
@@ -427,11 +391,10 @@ def _drop_stumps(table: pd.DataFrame) -> pd.DataFrame:
             "every run has a single checkpoint left whose norm and error are not zero: "
             "there is nothing to fit."
         )
-    warnings.warn(
+    warn_user(
         f"{plural(int(stump.sum()), 'run')} left out, of which a single checkpoint has "
         "a norm and an error that are not zero.",
         TrajectoryWarning,
-        stacklevel=5,
     )
     return table[~stump].reset_index(drop=True)
 
@@ -441,11 +404,10 @@ def _warn_of_odd_runs(table: pd.DataFrame) -> None:
     run = table.groupby(["train_size", "seed"])
     typical = float(run.size().median())
     if typical < _FEW:
-        warnings.warn(
+        warn_user(
             f"the runs have {typical:g} checkpoints (median): with fewer than {_FEW} "
             "the law is rejected too often. Record more.",
             TrajectoryWarning,
-            stacklevel=4,
         )
     fall = run["log_error"].max() - run["log_error"].min()
     length = run["epoch"].max()
@@ -456,12 +418,11 @@ def _warn_of_odd_runs(table: pd.DataFrame) -> None:
     odd &= fall.groupby(sizes).transform("size") >= 3
     if odd.any():
         size, seed = odd.index[odd][0]
-        warnings.warn(
+        warn_user(
             f"the error of {plural(int(odd.sum()), 'run')} falls by less than half of "
             f"what is usual at its train size, first (train_size={size}, seed={seed}): "
             "if training has failed there, drop it.",
             TrajectoryWarning,
-            stacklevel=4,
         )
 
 
@@ -473,10 +434,9 @@ def _warn_of_falling_norms(table: pd.DataFrame) -> None:
     span = groups.max() - groups.min()
     many = int((fall > _FALL * span).sum())
     if many:
-        warnings.warn(
+        warn_user(
             f"the norm falls during training in {many} of {plural(len(span), 'run')}, "
             "as weight decay makes it do: a law in the norm may not describe "
             "them.",
             TrajectoryWarning,
-            stacklevel=4,
         )
