@@ -1,211 +1,275 @@
-"""How often do the intervals cover, and how far off are the estimates?
+"""How often do the intervals cover, and what is said where they do not?
 
-Simulated trajectories with known exponents, in shapes that the estimator does not
-itself fit. For each scenario and method: median bias of gamma1 and gamma2, coverage
-of the nominal 95 % intervals, share of fits that resolved a power law, share with a
-censored optimum flagged; then the power of the test of the law.
+Simulated studies with known exponents: every scenario of ``datasets.SCENARIOS``, in
+crossover shapes that the estimator does not itself fit, then laws that are violated.
 
-    python benchmarks/coverage.py --replicates 400 --n-jobs 2
+    python benchmarks/coverage.py --studies 200 --jobs 2
+    python benchmarks/coverage.py scenarios --only floor
+    python benchmarks/coverage.py --csv docs/guide/coverage   # the guide's tables
+
+g1 and g2 are gamma1 and gamma2, pr their product, me the measured exponent, di the
+difference of the two, which is 0 where a law holds. Columns:
+
+bias
+    Median error of the estimates, in per cent of the truth, of resolved studies.
+covers
+    Share of intervals that hold the truth, of the intervals given by resolved studies.
+given
+    Share of resolved studies that give an interval for the difference.
+solved, warned
+    Share of studies that are resolved, and of those with a warning of any kind.
+silent
+    Share of studies without any warning in which an interval misses: of the worst
+    of the five intervals, and of any of them.
+rejects
+    Share of studies that reject the law at 5 %. A scenario whose law is violated
+    bears a star: there it is the power.
+refused
+    Share of studies that end in an error.
 """
 
 from __future__ import annotations
 
 import argparse
 import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
+from scipy import stats
 
 from scalinglaw import ScalingLawEstimator, compare_exponents
 from scalinglaw.datasets import SCENARIOS, make_trajectories
 
-DESIGNS = {
-    "base": SCENARIOS["base"],
-    "slopes differ by run": SCENARIOS["slopes"],
-    "shocks by train size": SCENARIOS["shocks"],
-    "CNN-like": SCENARIOS["cnn"],
-    "slow tail": SCENARIOS["tail"],
-    "transient": SCENARIOS["transient"],
-    "own test sets": {"n_test": 10_000, "shared_test_set": False},
-    "broad": SCENARIOS["broad"],
-    "budget": SCENARIOS["budget"],
-}
-# With ScalingLawEstimator(offset=True).
-OFFSETS = {
-    "no offset": {},
-    "offset 0.02": {"offset": 0.02},
-    "offset 0.02, slopes differ": {"offset": 0.02, "slope_sd": 0.05},
-    "offset 0.02, shocks": {"offset": 0.02, "size_sd": 0.05},
-    "offset 0.02, counted": {"offset": 0.02, "n_test": 10_000},
-}
-# Designs that are less even than five seeds, six sizes and fifty records.
-UNEVEN = {
-    "12 records": {"n_records": 12},
-    "15 records": {"n_records": 15},
-    "two seeds": {"n_seeds": 2},
-    "four train sizes": {"train_sizes": (500, 1000, 2000, 4000)},
-    "twelve train sizes": {"train_sizes": np.geomspace(250, 8000, 12).astype(int)},
-    "one seed stopped early": {"stopped_after": 10},
-}
+Method = Callable[[str], Any]
 SHAPES = ("student", "gumbel", "laplace", "quadratic")
-EXPONENTS = ("gamma1", "gamma2", "gamma_predicted", "gamma_measured")
+EXPONENTS = {
+    "g1": "gamma1",
+    "g2": "gamma2",
+    "pr": "gamma_predicted",
+    "me": "gamma_measured",
+}
+INTERVALS = (*EXPONENTS, "di")
+SILENT = [f"silent {name}" for name in (*INTERVALS, "any")]
+# Train sizes that span a factor of 32 and one of 6.
+SPANS = {
+    "x32": (250, 500, 1000, 2000, 4000, 8000),
+    "x6": (1000, 1500, 2000, 3000, 4000, 6000),
+}
+POWER = ("base", "slopes", "shocks", "cnn", "vit")
 # A hand-picked window for the paper's method: the middle of the straight stretch.
-PUBLISHED = {"method": "published", "window": (0.01, 0.2)}
+PUBLISHED_WINDOW = (0.01, 0.2)
+COLUMNS = (
+    *(f"bias {name}" for name in EXPONENTS),
+    *(f"covers {name}" for name in INTERVALS),
+    *("given", "solved", "warned", "silent worst", "silent any"),
+    *("rejects", "refused"),
+)
 
 
-def replicate(design: dict, settings: dict, seed: int) -> dict[str, float]:
-    """Simulate once, fit once; return what the tables need."""
-    design = dict(design)
-    n_kept = design.pop("stopped_after", None)
-    table = make_trajectories(**design, random_state=seed)
+def simulate(design: dict[str, Any], seed: int) -> pd.DataFrame:
+    """Return a study of a design; shapes take turns where it names none."""
+    shape = SHAPES[seed % len(SHAPES)]
+    return make_trajectories(**{"shape": shape, **design}, random_state=seed)
+
+
+def pooled(metric: str) -> Any:
+    """Return the package's own method."""
+    return ScalingLawEstimator(metric=metric)
+
+
+def published(metric: str) -> Any:
+    """Return the paper's method."""
+    import scalinglaw
+
+    if hasattr(scalinglaw, "PublishedScalingLaw"):
+        return scalinglaw.PublishedScalingLaw(metric=metric, window=PUBLISHED_WINDOW)
+    return ScalingLawEstimator(
+        metric=metric, method="published", window=PUBLISHED_WINDOW
+    )
+
+
+def assess(design: dict[str, Any], method: Method, seed: int) -> dict[str, float]:
+    """Simulate and fit one study; return what is off, what covers, what is said."""
+    table = simulate(design, seed)
     truth = table.attrs["truth"]
-    if n_kept is not None:
-        position = table.groupby(["train_size", "seed"]).cumcount()
-        table = table[(table["seed"] > 0) | (position < n_kept)]
-    if not design.get("shared_test_set", True):
-        # n_test tells the estimator that all runs share one test set.
-        table = table.drop(columns="n_test")
-    row: dict[str, float] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    metric = "test_loss" if "test_loss" in table else "test_error"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         try:
-            law = ScalingLawEstimator(**settings).fit(table)
+            law = method(metric).fit(table)
         except ValueError:
-            return {"refused": 1.0}
-    for name in EXPONENTS:
-        estimate, low, high = law.exponents_.loc[
-            name, ["estimate", "ci_low", "ci_high"]
-        ]
-        row[f"{name} ratio"] = estimate / truth[name]
-        if np.isfinite(low):
-            row[f"{name} covers"] = float(low <= truth[name] <= high)
-    row["resolved"] = float(law.resolved_)
-    row["censored"] = float(law.optima_["censored"].any())
-    row["refused"] = 0.0
-    if np.isfinite(law.consistency_["p_value"]):
-        row["rejects"] = float(law.consistency_["p_value"] < 0.05)
+            said = {"refused": 1.0, "solved": 0.0, "warned": 1.0, "rejects": 0.0}
+            return said | dict.fromkeys(SILENT, 0.0)
+    # The paper's method resolves nothing, and is taken at its word.
+    return judge(law, truth, bool(caught), method is published or law.resolved_)
+
+
+def judge(
+    law: Any, truth: dict[str, float], warned: bool, resolved: bool
+) -> dict[str, float]:
+    """Compare a fitted law with the truth."""
+    test = law.consistency_
+    half = test["std_err"] * stats.t.ppf(0.975, test["df"])
+    values = {short: truth[name] for short, name in EXPONENTS.items()}
+    values["di"] = values["pr"] - values["me"]
+    bounds = {"di": (test["difference"] - half, test["difference"] + half)}
+    row = {"refused": 0.0, "solved": float(resolved), "warned": float(warned)}
+    row["rejects"] = float(test["p_value"] < 0.05)
+    for short, name in EXPONENTS.items():
+        found = law.exponents_.loc[name]
+        bounds[short] = found["ci_low"], found["ci_high"]
+        if resolved:
+            row[f"bias {short}"] = 100 * (found["estimate"] / values[short] - 1)
+    for short, (low, high) in bounds.items():
+        given = np.isfinite(low) and np.isfinite(high)
+        # An interval for what does not exist, a NaN, misses.
+        missed = given and not low <= values[short] <= high
+        row[f"silent {short}"] = float(missed and not warned)
+        if resolved and given:
+            row[f"covers {short}"] = float(not missed)
+    if resolved:
+        row["given"] = float("covers di" in row)
+    row["silent any"] = max(row[f"silent {short}"] for short in bounds)
     return row
 
 
-def study(
-    designs: dict[str, dict], settings: dict, replicates: int, n_jobs: int
-) -> pd.DataFrame:
-    """Return one row per design: medians of ratios, means of the rest."""
-    rows = {}
-    for name, design in designs.items():
-        drawn = Parallel(n_jobs=n_jobs)(
-            delayed(replicate)(
-                {"shape": SHAPES[seed % len(SHAPES)], **design}, settings, seed
-            )
-            for seed in range(replicates)
-        )
-        frame = pd.DataFrame(drawn)
-        ratios = [column for column in frame if column.endswith("ratio")]
-        rows[name] = pd.concat(
-            [frame[ratios].median() - 1, frame.drop(columns=ratios).mean()]
-        )
-    return pd.DataFrame(rows).T
+def summarise(rows: list[dict[str, float]]) -> pd.Series:
+    """Return one line of the table: medians of errors, means of the rest."""
+    frame = pd.DataFrame(rows).reindex(columns=[*COLUMNS, *SILENT[:-1]])
+    line = frame.mean()
+    bias = [column for column in COLUMNS if column.startswith("bias")]
+    line[bias] = frame[bias].median()
+    line["silent worst"] = line[SILENT[:-1]].max()
+    return line[list(COLUMNS)]
 
 
-def compared(design: dict, gammas: tuple[float, ...], seed: int) -> dict[str, float]:
-    """Simulate models, compare them; return what was covered and rejected."""
+def formatted(line: pd.Series) -> list[str]:
+    """Return the cells of a line."""
+    return [
+        "."
+        if np.isnan(value)
+        else f"{value:+.1f}"
+        if name.startswith("bias")
+        else f"{value:.2f}"
+        for name, value in line.items()
+    ]
+
+
+def print_table(
+    name: str,
+    title: str,
+    designs: dict[str, dict],
+    method: Method,
+    options: argparse.Namespace,
+) -> None:
+    """Print one line for each design as soon as it is known."""
+    lines = {}
+    width = max(map(len, designs)) + 2
+    print(f"\n== {title}: {options.studies} studies each")
+    for part in (0, -1):
+        cells = [c.split()[part] if " " in c or part else "" for c in COLUMNS]
+        print(" " * width + "".join(f"{cell:>8}" for cell in cells))
+    for design, parameters in designs.items():
+        rows = Parallel(n_jobs=options.jobs)(
+            delayed(assess)(parameters, method, seed) for seed in range(options.studies)
+        )
+        holds = simulate(parameters, 0).attrs["truth"]["law_holds"]
+        label = design if holds else f"{design} *"
+        lines[label] = formatted(summarise(rows))
+        line = "".join(f"{cell:>8}" for cell in lines[label])
+        print(f"{label:<{width}}{line}", flush=True)
+    write(pd.DataFrame.from_dict(lines, orient="index", columns=COLUMNS), name, options)
+
+
+def write(frame: pd.DataFrame, name: str, options: argparse.Namespace) -> None:
+    """Write a table for the guide, if a folder is given."""
+    if options.csv:
+        options.csv.mkdir(parents=True, exist_ok=True)
+        frame.to_csv(
+            options.csv / f"{name}.csv", index_label=f"{options.studies} studies each"
+        )
+
+
+def compare(design: dict[str, Any], gammas: tuple[float, ...], seed: int) -> dict:
+    """Simulate models of given gamma1; return what was covered and rejected."""
     laws = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for position, gamma1 in enumerate(gammas):
-            table = make_trajectories(
-                **{**design, "gamma1": gamma1},
-                random_state=np.random.default_rng([seed, position]),
-            )
-            table = (
-                table
-                if design.get("shared_test_set", True)
-                else table.drop(columns="n_test")
-            )
+            table = simulate({**design, "gamma1": gamma1}, 3 * seed + position)
             laws[str(position)] = ScalingLawEstimator().fit(table)
         found = compare_exponents(laws)
     first, second = found.differences.index[0]
-    truth = gammas[int(first)] - gammas[int(second)]
     row = found.differences.loc[first, second]
+    truth = gammas[int(first)] - gammas[int(second)]
     return {
         "first pair covers": float(row["ci_low"] <= truth <= row["ci_high"]),
         "any adjusted p < 0.05": float((found.differences["p_adjusted"] < 0.05).any()),
         "homogeneity rejected": float(found.homogeneity["p_value"] < 0.05),
+        "resolved": float(all(law.resolved_ for law in laws.values())),
     }
 
 
-def compare_study(designs: dict[str, dict], replicates: int, n_jobs: int) -> None:
+def print_comparison(designs: dict[str, dict], options: argparse.Namespace) -> None:
     """Print the coverage and the level of comparisons of three models."""
-    rows = {}
+    lines = {}
     for label, gammas in (("equal", (0.5, 0.5, 0.5)), ("apart", (0.5, 0.55, 0.6))):
         for name, design in designs.items():
-            drawn = Parallel(n_jobs=n_jobs)(
-                delayed(compared)(
-                    {"shape": SHAPES[seed % len(SHAPES)], **design}, gammas, seed
-                )
-                for seed in range(replicates)
+            rows = Parallel(n_jobs=options.jobs)(
+                delayed(compare)(design, gammas, seed)
+                for seed in range(options.studies)
             )
-            rows[f"{name}, {label}"] = pd.DataFrame(drawn).mean()
-    print(f"\n== comparison of three models, {replicates} replicates")
-    print(pd.DataFrame(rows).T.round(3).to_string())
+            lines[f"{name}, {label}"] = pd.DataFrame(rows).mean()
+    print(f"\n== comparison of three models: {options.studies} studies each")
+    frame = pd.DataFrame(lines).T.round(3)
+    print(frame.to_string(), flush=True)
+    write(frame, "comparison", options)
 
 
-def coverage_study(
-    title: str, designs: dict[str, dict], settings: dict, replicates: int, n_jobs: int
-) -> None:
-    """Print bias and coverage of every scenario."""
-    table = study(designs, settings, replicates, n_jobs)
-    covers = [f"{name} covers" for name in EXPONENTS]
-    table["difference covers"] = 1 - table.get("rejects", np.nan)
-    print(f"\n== {title}: bias (median) and coverage, {replicates} replicates")
-    columns = ["gamma1 ratio", "gamma2 ratio", *covers, "difference covers"]
-    columns += ["resolved", "censored", "refused"]
-    short = {
-        name: name.replace(" covers", "").replace(" ratio", " bias") for name in columns
-    }
-    print(table.reindex(columns=columns).rename(columns=short).round(3).to_string())
-
-
-def power_study(designs: dict[str, dict], replicates: int, n_jobs: int) -> None:
-    """Print how often a law that is violated by 10 % is rejected."""
-    violated = {
-        f"{name}, {share:+.0%}": {**design, "violation": share}
-        for name, design in designs.items()
+def violated() -> dict[str, dict]:
+    """Return designs whose law is violated by 10 %, by span of the train sizes."""
+    return {
+        f"{name} {span} {share:+.0%}": {
+            **SCENARIOS[name],
+            "violation": share,
+            "train_sizes": sizes,
+        }
+        for span, sizes in SPANS.items()
+        for name in POWER
         for share in (0.1, -0.1)
     }
-    power = study(violated, {}, replicates, n_jobs)
-    print(f"\n== power of the test of the law, {replicates} replicates")
-    print(power[["rejects", "resolved"]].round(3).to_string())
 
 
-PARTS = {"coverage", "uneven", "offset", "comparison", "power"}
+PARTS = ("scenarios", "power", "comparison", "published")
 
 
 def main() -> None:
-    """Run the study, or a part of it, and print its tables."""
+    """Run the parts that are asked for, and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
-    parser.add_argument("--replicates", type=int, default=400)
-    parser.add_argument("--n-jobs", type=int, default=2)
+    parser.add_argument("--studies", type=int, default=200)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", metavar="NAME", default="", help="part of a name")
+    parser.add_argument("--csv", metavar="FOLDER", type=Path, help="write tables too")
     options = parser.parse_args()
-    parts = set(options.parts) or PARTS
-    if parts - PARTS:
-        parser.error(f"part must be among {', '.join(sorted(PARTS))}")
-    pd.set_option("display.width", 200, "display.max_columns", 30)
-    n, n_jobs = options.replicates, options.n_jobs
-    clean = {name: DESIGNS[name] for name in list(DESIGNS)[:6]}
-    if "coverage" in parts:
-        coverage_study("pooled", DESIGNS, {}, n, n_jobs)
-        coverage_study("published", DESIGNS, PUBLISHED, n, n_jobs)
-    if "uneven" in parts:
-        coverage_study("uneven designs", UNEVEN, {}, n, n_jobs)
-    if "offset" in parts:
-        coverage_study("offset=True", OFFSETS, {"offset": True}, n, n_jobs)
-    if "comparison" in parts:
-        compare_study(clean, n // 2, n_jobs)
-    if "power" in parts:
-        power_study(clean, n, n_jobs)
+    parts = options.parts or PARTS
+    if set(parts) - set(PARTS):
+        parser.error(f"part must be among {', '.join(PARTS)}")
+    designs = {name: d for name, d in SCENARIOS.items() if options.only in name}
+    power = {name: d for name, d in violated().items() if options.only in name}
+    even = {name: designs[name] for name in POWER if name in designs}
+    if "scenarios" in parts and designs:
+        print_table("scenarios", "scenarios", designs, pooled, options)
+    if "power" in parts and power:
+        print_table("power", "laws violated by 10 %", power, pooled, options)
+    if "comparison" in parts and even:
+        print_comparison({n: d for n, d in even.items() if n != "vit"}, options)
+    if "published" in parts and even:
+        print_table("published", "the paper's method", even, published, options)
 
 
 if __name__ == "__main__":

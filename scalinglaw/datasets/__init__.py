@@ -1,7 +1,8 @@
 """Images to train on, published curves, and simulated trajectories."""
 
+from ._scenarios import SCENARIOS
+from ._simulate import make_trajectories
 from .images import load_images
 from .published import read_published
-from .simulate import SCENARIOS, make_trajectories
 
 __all__ = ["SCENARIOS", "load_images", "make_trajectories", "read_published"]

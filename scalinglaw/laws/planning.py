@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .._validation import check_integer, check_integers, check_number, check_option
-from ..datasets.simulate import make_trajectories
+from ..datasets import make_trajectories
 from .estimator import ScalingLawEstimator
 from .tables import EXPONENTS
 
