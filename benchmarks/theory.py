@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from scalinglaw import theory
-from scalinglaw.theory import saddle
+from scalinglaw.theory import _saddle as saddle
 
 ALPHAS = np.geomspace(0.1, 1e6, 25)
 NORMS = np.geomspace(1e-3, 1e6, 40)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "as_floats",
     "check_choices",
     "check_columns",
     "check_fraction",
@@ -86,7 +87,7 @@ def check_number(
     """Return `value` as a finite float within bounds (exclusive when `strict`)."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {value!r}.")
-    value = float(value)
+    value = _as_float(value)
     low, high = ("above", "below") if strict else ("at least", "at most")
     bounds = []
     if minimum is not None:
@@ -106,18 +107,31 @@ def check_number(
     return value
 
 
+def _as_float(value: Any) -> float:
+    """Return the nearest float, which is infinite for a number beyond all floats."""
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
 def check_fraction(value: Any, name: str) -> float:
     """Return `value` as a float strictly between 0 and 1."""
     return check_number(value, name, minimum=0.0, maximum=1.0)
 
 
-def check_integer(value: Any, name: str, *, minimum: int = 1) -> int:
-    """Return `value` as an int of at least `minimum`."""
+def check_integer(
+    value: Any, name: str, *, minimum: int = 1, maximum: int | None = None
+) -> int:
+    """Return `value` as an int of at least `minimum` and at most `maximum`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}.")
+    value = int(value)
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}.")
-    return int(value)
+    if maximum is not None and value > maximum:
+        raise ValueError(f"{name} must be at most {maximum}, got {value}.")
+    return value
 
 
 def check_integers(values: Any, name: str) -> tuple[int, ...]:
@@ -176,7 +190,7 @@ def check_range(values: Any, name: str, low: float, high: float) -> np.ndarray:
         If a value lies outside, or is not a number. With a `low` of 0 and an
         infinite `high`, what is asked for is positive and finite.
     """
-    array = np.asarray(values, dtype=float)
+    array = as_floats(values, name)
     inside = (array >= low) & (array <= high) & (array > 0) & np.isfinite(array)
     if not inside.all():
         bounded = f"from {low:g} to {high:g}"
@@ -186,6 +200,34 @@ def check_range(values: Any, name: str, low: float, high: float) -> np.ndarray:
             f"({(~inside).sum()} of {array.size} values)."
         )
     return array
+
+
+def as_floats(values: Any, name: str) -> np.ndarray:
+    """Return `values` as a float array, numbers beyond all floats as infinities.
+
+    Raises
+    ------
+    TypeError
+        If a value is not a real number: text, a date, None, a truth or a complex one.
+    ValueError
+        If the values do not form an array.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a number or an array: {error}") from error
+    if array.dtype == object:
+        for value in array.flat:
+            if isinstance(value, bool) or not isinstance(value, numbers.Real):
+                raise TypeError(f"{name} must hold numbers, got {value!r}.")
+        floats = [_as_float(value) for value in array.flat]
+        return np.array(floats, dtype=float).reshape(array.shape)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(
+            f"{name} must hold real numbers, got an array of dtype {array.dtype}."
+        )
+    with np.errstate(over="ignore"):
+        return array.astype(float)
 
 
 def check_same_length(**arrays: Any) -> None:

@@ -11,7 +11,7 @@ from torchvision import datasets
 
 from scalinglaw.classifiers.presets import NORMALIZATION
 from scalinglaw.datasets import load_images
-from scalinglaw.datasets.images import _DEBIAN
+from scalinglaw.datasets._images import _DEBIAN
 
 
 def _write_idx(path, values, compress):

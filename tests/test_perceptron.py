@@ -3,9 +3,11 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from sklearn.datasets import load_breast_cancer, load_iris, make_blobs
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
@@ -290,12 +292,74 @@ def test_a_list_of_fitted_perceptrons_is_a_table_of_trajectories():
         (lambda p, X, y: p().fit(X, y, eval_set=(X, y + 1)), "eval_set has the label"),
         (lambda p, X, y: p().fit(X, 0 * y), "at least 2 classes, got 1 class"),
         (lambda p, X, y: p().fit(np.r_[X, X], np.r_[y, -y]), "classes cancel"),
+        (lambda p, X, y: p(max_norm=1e300).fit(X, y), r"max_norm must be .* 1e\+10"),
+        (lambda p, X, y: p(max_norm=10**400).fit(X, y), "max_norm must be finite"),
+        (lambda p, X, y: p(lr=np.nan).fit(X, y), "lr must be finite, got nan"),
+        (lambda p, X, y: p(n_records=10**400).fit(X, y), "n_records must be at most"),
+        (lambda p, X, y: p(random_state=10**400).fit(X, y), r"below 2\*\*63"),
+        (lambda p, X, y: p().fit(1e300 * X, y), r"X must have entries of a size"),
+        (lambda p, X, y: p().fit(1e-300 * X, y), r"X must have entries of a size"),
+        (lambda p, X, y: p().fit(1e90 * X, y), "Lower max_norm, or give X features"),
+        (
+            lambda p, X, y: p().fit(X, y, eval_set=(1e300 * X, y)),
+            r"eval_set\[0\] must have entries",
+        ),
+        (
+            lambda p, X, y: p(solver="gradient_descent", device="abacus").fit(X, y),
+            "device must be .* got 'abacus'",
+        ),
+        (
+            lambda p, X, y: p(solver="gradient_descent", device="meta").fit(X, y),
+            'device must hold numbers, and "meta" does not',
+        ),
+        (
+            lambda p, X, y: p(solver="gradient_descent", lr=1e308).fit(X, y),
+            r"lr=1e\+308 makes the weights overflow",
+        ),
     ],
 )
 def test_bad_input_is_named(separable, call, message):
     X, y, _ = separable
     with pytest.raises(ValueError, match=message):
         call(LogisticPerceptron, X, y)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_fit_that_fails_leaves_the_estimator_as_it_was(separable, before):
+    X, y, _ = separable
+    perceptron = LogisticPerceptron(max_norm=1.0)
+    if before:
+        perceptron.fit(X, y)
+    state = dict(vars(perceptron))
+    for arguments in (
+        (X[:, :5], 0 * y),
+        (1e90 * X[:, :5], np.where(y > 0, "a", "b")),
+        (X[:, :5], y, (X, y)),
+    ):
+        with pytest.raises(ValueError, match=r"\w"):
+            perceptron.fit(*arguments)
+        assert vars(perceptron).keys() == state.keys()
+        assert all(vars(perceptron)[key] is state[key] for key in state)
+    if not before:
+        with pytest.raises(NotFittedError):
+            perceptron.predict(X)
+
+
+def test_names_of_columns_are_forgotten_with_the_fit_that_saw_them(separable):
+    X, y, _ = separable
+    perceptron = LogisticPerceptron(max_norm=1.0)
+    perceptron.fit(pd.DataFrame(X, columns=[f"x{k}" for k in range(40)]), y)
+    assert perceptron.feature_names_in_[0] == "x0"
+    assert not hasattr(perceptron.fit(X, y), "feature_names_in_")
+
+
+@pytest.mark.parametrize("length", [1e-300, 1e-5, 1e300])
+def test_the_length_of_the_teacher_does_not_matter(separable, fitted, length):
+    X, y, teacher = separable
+    run = LogisticPerceptron(max_norm=1e4).fit(X, y, teacher=length * teacher)
+    assert_allclose(
+        run.trajectory_["test_error"], fitted.trajectory_["test_error"], rtol=1e-12
+    )
 
 
 def test_an_eval_set_is_a_pair(separable):
@@ -317,6 +381,23 @@ def test_labels_are_flipped_by_chance_and_not_by_majority(probability):
         make_teacher_student(10, 5, flip_probability=probability)
     with pytest.raises(ValueError, match=r"at least 0 and below 0.5, got -0.1\."):
         make_teacher_student(10, 5, flip_probability=-0.1)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_samples": 10**400}, "n_samples times n_features must be at most"),
+        ({"n_features": 10**10}, "n_samples times n_features must be at most"),
+        ({"n_samples": 0}, "n_samples must be at least 1"),
+        ({"spectrum_exponent": 10**400}, "spectrum_exponent must be .* got inf"),
+        ({"random_state": -1}, "random_state must be an integer of at least 0"),
+    ],
+)
+def test_data_that_cannot_be_are_named_by_the_argument(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        make_teacher_student(**{"n_samples": 10, "n_features": 5, **parameters})
+    with pytest.raises(TypeError, match=r"random_state must be .* got 'seed'"):
+        make_teacher_student(10, 5, random_state="seed")
 
 
 def test_real_tabular_data_are_learned():

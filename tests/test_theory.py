@@ -1,17 +1,21 @@
 """The exact perceptron: limits, asymptotic constants, independent checks."""
 
-import itertools
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy import integrate, optimize, special
+from scipy import optimize, special
 
 from scalinglaw import theory
 from scalinglaw.cli.theory import theory as command
-from scalinglaw.theory import numerics, saddle
+from scalinglaw.theory import _numerics as numerics
+from scalinglaw.theory import _saddle as saddle
 
-ALPHA = np.geomspace(0.1, 1e6, 15)
+from .reference import perceptron as reference
+
+GOLDEN = json.loads(Path(reference.__file__).with_suffix(".json").read_text())
 
 
 @pytest.mark.parametrize("alpha", [0.1, 1.0, 30.0, 1e4])
@@ -30,20 +34,30 @@ def test_large_norm_is_maximal_stability(alpha):
     assert_allclose(theory.generalization_error(alpha, 1e5), limit, rtol=2e-4)
 
 
-@pytest.mark.parametrize("alpha", [1e4, 1e6])
-def test_asymptotic_constants_are_those_of_the_literature(alpha):
+def test_the_constants_are_those_of_the_literature():
     # Engel and Van den Broeck (2001); arXiv:2505.13230.
-    assert_allclose(theory.BAYES_CONSTANT, 0.441700, atol=5e-7)
-    assert_allclose(theory.MAX_STABILITY_CONSTANT, 0.500489, atol=5e-7)
-    assert_allclose(theory.OPTIMAL_NORM_CONSTANT, 0.883585, atol=5e-7)
-    assert_allclose(theory.EARLY_PREFACTOR, 0.555174, atol=5e-7)
+    limits = GOLDEN["limits"]
+    for constant, name, printed in (
+        (theory.BAYES_CONSTANT, "bayes", 0.441700),
+        (theory.MAX_STABILITY_CONSTANT, "max_stability", 0.500489),
+        (theory.OPTIMAL_NORM_CONSTANT, "optimal_norm", 0.883585),
+        (theory.EARLY_PREFACTOR, "early_prefactor", 0.555174),
+        (theory.OPTIMAL_EXCESS, "optimal_excess", 6.29e-4),
+    ):
+        assert_allclose(constant, printed, atol=5e-7)
+        assert_allclose(constant, limits[name], atol=5e-7)
+
+
+@pytest.mark.parametrize("alpha", [1e4, 1e6])
+def test_the_functions_tend_to_the_constants(alpha):
+    limits = GOLDEN["limits"]
     bayes, stable = theory.bayes_error(alpha), theory.max_stability_error(alpha)
-    assert_allclose(alpha * bayes, theory.BAYES_CONSTANT, rtol=1e-6)
-    assert_allclose(alpha * stable, theory.MAX_STABILITY_CONSTANT, rtol=1e-6)
+    assert_allclose(alpha * bayes, limits["bayes"], rtol=2e-7)
+    assert_allclose(alpha * stable, limits["max_stability"], rtol=2e-7)
     ratio = theory.optimal_norm(alpha) / alpha
-    assert_allclose(ratio, theory.OPTIMAL_NORM_CONSTANT, rtol=1e-6)
+    assert_allclose(ratio, limits["optimal_norm"], rtol=1e-6)
     excess = theory.optimal_error(alpha) / bayes - 1
-    assert_allclose(excess, theory.OPTIMAL_EXCESS, atol=1e-6)
+    assert_allclose(excess, limits["optimal_excess"], atol=1e-7)
 
 
 def test_the_early_law_has_exponent_one_half():
@@ -91,80 +105,17 @@ def test_the_optimal_norm_is_a_minimum():
     assert_allclose((around[0] - around[1]) / (around[2] - around[1]), 1.0, rtol=0.1)
 
 
-def _saddle_point_by_quad(alpha, norm, guess):
-    """Solve the two equations on the t axis, with a root-finder at each point."""
-
-    def step(t, v0, log_two_x):
-        def excess(log_v):
-            return log_v + np.logaddexp(0, 2 * norm * (t + np.exp(log_v))) - log_two_x
-
-        # As t falls, v grows, at most as fast.
-        high = np.log(v0 + max(0.0, -t))
-        low = log_two_x - np.logaddexp(0, 2 * norm * (t + np.exp(high)))
-        slack = 1e-9 * (1 + abs(log_two_x))
-        return np.exp(
-            optimize.brentq(excess, low - slack, high + slack, xtol=1e-15, rtol=1e-14)
-        )
-
-    def integral(function, low, high, breaks):
-        inside = sorted({low, high, *(b for b in breaks if low < b < high)})
-        return sum(
-            integrate.quad(function, a, b, epsrel=1e-11, epsabs=0, limit=200)[0]
-            for a, b in itertools.pairwise(inside)
-        )
-
-    def equations(unknown):
-        theta, v0 = np.exp(unknown)
-        log_two_x = unknown[1] + np.logaddexp(0, 2 * norm * v0)
-        sin, cos = np.sin(theta), np.cos(theta)
-        width = 1 / (2 * norm)
-        breaks = [k * scale + shift for scale in (sin, width) for k in (-8, -3, -1, 0,
-                  1, 3, 8, 30) for shift in (0, v0)]  # fmt: skip
-        # Where the Gaussians, or v, are below 1e-17 of their largest, stop.
-        high = min(9.0, max(v0, 0.0) + 40 * width)
-
-        def first(t):
-            gauss = np.exp(-0.5 * t * t) / np.sqrt(2 * np.pi)
-            return gauss * special.ndtr(cos * t / sin) * step(t, v0, log_two_x) ** 2
-
-        def second(t):
-            gauss = np.exp(-0.5 * (t / sin) ** 2) / np.sqrt(2 * np.pi) / sin
-            return gauss * step(t, v0, log_two_x)
-
-        i1 = integral(first, max(-9.0, -9 * sin / cos), high, breaks)
-        i2 = integral(second, -9 * sin, min(high, 9 * sin), breaks)
-        return [
-            np.log(2 * alpha * i1) - 2 * np.log(sin),
-            np.log(alpha * np.sqrt(2 / np.pi) * i2) - np.log(cos),
-        ]
-
-    found = optimize.root(equations, guess, tol=1e-11)
-    assert np.abs(found.fun).max() < 1e-9
-    return np.exp(found.x[0]) / np.pi
+@pytest.mark.parametrize("point", GOLDEN["errors"], ids=str)
+def test_the_error_agrees_with_another_quadrature(point):
+    error = theory.generalization_error(point["alpha"], point["norm"])
+    assert_allclose(error, point["error"], rtol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("alpha", "norm"),
-    [
-        (0.1, 1e-3),
-        (0.1, 1e5),
-        (1e6, 1e-3),
-        (1e6, 1e5),
-        (1e6, 883_585.0),
-        (0.5, 0.3),
-        (3.0, 2.0),
-        (10.0, 1.0),
-        (1e3, 30.0),
-        (30.0, 1e4),
-    ],
-)
-def test_the_error_agrees_with_another_quadrature(alpha, norm):
-    error = theory.generalization_error(alpha, norm)
-    # The guess is off in both unknowns, so that the equations have to be solved.
-    log_tan, log_step = saddle.saddle_points(np.array([alpha]), np.array([norm]))
-    guess = [np.arctan(np.exp(log_tan[0])), log_step[0] - 0.01]
-    guess[0] = np.log(guess[0]) + 0.01
-    assert_allclose(_saddle_point_by_quad(alpha, norm, guess), error, rtol=1e-9)
+def test_the_golden_numbers_are_those_of_their_script():
+    assert GOLDEN["limits"] == pytest.approx(reference.limits(), rel=1e-7)
+    first = GOLDEN["errors"][0]
+    again = reference.error_by_quad(first["alpha"], first["norm"])
+    assert_allclose(first["error"], again, rtol=1e-12)
 
 
 def test_the_error_does_not_depend_on_the_density_of_the_panels(monkeypatch):
@@ -232,11 +183,33 @@ def test_functions_broadcast_and_keep_scalars():
         (lambda: theory.bayes_error([1.0, np.nan]), r"got nan \(1 of 2 values\)"),
         (lambda: theory.optimal_norm(2e6), r"alpha must be from 0.1 to 1e\+06"),
         (lambda: theory.local_slope(1.0, 1e7), "norm must be from 0.001"),
+        (lambda: theory.bayes_error(10**400), "alpha must be from .* got inf"),
+        (lambda: theory.hebb_error([1, 10**400]), "positive and finite, got inf"),
+        (lambda: theory.local_slope(1e300, 1.0), r"got 1e\+300"),
+        (lambda: theory.local_slope([[1], [1, 2]], 1.0), "alpha must be a number or"),
+        (
+            lambda: theory.generalization_error([1.0, 2.0], [1.0, 2.0, 3.0]),
+            r"alpha and norm must have shapes that broadcast, got \(2,\) and \(3,\)",
+        ),
     ],
 )
 def test_values_out_of_range_are_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("load", ["3", None, 1j, True, np.datetime64("2020-01-01")])
+def test_what_is_no_number_is_named(load):
+    with pytest.raises(TypeError, match=r"alpha must hold (real )?numbers, got"):
+        theory.hebb_error(load)
+    with pytest.raises(TypeError, match=r"norm must hold (real )?numbers, got"):
+        theory.generalization_error(1.0, load)
+
+
+def test_hebb_s_error_is_exact_at_loads_that_squares_cannot_hold():
+    alpha = np.array([5e-324, 1e-300, 1e300, 1.7e308])
+    tan = np.exp(0.5 * (np.log(np.pi / 2) - np.log(alpha)))
+    assert_allclose(theory.hebb_error(alpha), np.arctan(tan) / np.pi, rtol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3)])

@@ -1,6 +1,6 @@
 """The logistic perceptron, whose scaling laws are known exactly."""
 
-from .estimator import LogisticPerceptron
-from .teacher import make_teacher_student
+from ._estimator import LogisticPerceptron
+from ._teacher import make_teacher_student
 
 __all__ = ["LogisticPerceptron", "make_teacher_student"]

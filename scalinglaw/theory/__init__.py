@@ -20,20 +20,20 @@ B. Aubin, F. Krzakala, Y. Lu and L. Zdeborova, arXiv:2006.06560 (2020).
 F. D'Amico, D. Bocchi and M. Negri, arXiv:2505.13230 (2025).
 """
 
-from .constants import (
+from ._constants import (
     BAYES_CONSTANT,
     EARLY_PREFACTOR,
     MAX_STABILITY_CONSTANT,
     OPTIMAL_EXCESS,
     OPTIMAL_NORM_CONSTANT,
 )
-from .fixed_norm import (
+from ._fixed_norm import (
     generalization_error,
     local_slope,
     optimal_error,
     optimal_norm,
 )
-from .limits import (
+from ._limits import (
     bayes_error,
     hebb_error,
     max_stability_error,

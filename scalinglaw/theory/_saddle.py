@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit, ndtr
 
-from .numerics import GAUSS_BREAKS, panels, solve_two
+from ._numerics import GAUSS_BREAKS, panels, solve_two
 
 __all__ = ["hebb_start", "saddle_points", "slope_in_norm"]
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..trajectories import check_trajectories, concat_trajectories
-from .unpickling import NumbersOnly
+from ._pickles import NumbersOnly
 
 __all__ = ["read_published"]
 

@@ -8,6 +8,9 @@ from .._validation import check_integer, check_number
 
 __all__ = ["make_teacher_student"]
 
+# Inputs of 64 GB; a slip of the keyboard should not fill a machine's memory.
+_MOST_ENTRIES = 8_000_000_000
+
 
 def make_teacher_student(
     n_samples: int,
@@ -48,8 +51,8 @@ def make_teacher_student(
 
     Raises
     ------
-    ValueError
-        If a parameter is out of its range.
+    TypeError, ValueError
+        If a parameter is of another kind or out of its range.
 
     References
     ----------
@@ -64,13 +67,24 @@ def make_teacher_student(
     """
     check_integer(n_samples, "n_samples")
     check_integer(n_features, "n_features")
+    if n_samples * n_features > _MOST_ENTRIES:
+        raise ValueError(
+            f"n_samples times n_features must be at most {_MOST_ENTRIES}, got "
+            f"{n_samples} times {n_features}."
+        )
     if not 0 <= check_number(flip_probability, "flip_probability") < 0.5:
         raise ValueError(
             "flip_probability must be at least 0 and below 0.5, got "
             f"{flip_probability:g}."
         )
     check_number(spectrum_exponent, "spectrum_exponent", minimum=0.0, strict=False)
-    rng = np.random.default_rng(random_state)
+    try:
+        rng = np.random.default_rng(random_state)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            "random_state must be an integer of at least 0, a Generator or None, got "
+            f"{random_state!r}."
+        ) from error
     teacher = rng.standard_normal(n_features)
     teacher *= np.sqrt(n_features) / np.linalg.norm(teacher)
     X = rng.standard_normal((n_samples, n_features))

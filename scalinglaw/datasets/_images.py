@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import check_option
-from .unpickling import NumbersOnly
+from ._pickles import NumbersOnly
 
 __all__ = ["load_images"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import log_expit, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     check_array,
@@ -19,12 +19,18 @@ from sklearn.utils.validation import (
 
 from .._validation import check_integer, check_number, check_option, check_seed
 from ..trajectories import check_trajectories
-from .descent import gradient_descent
-from .flow import FlowPath, norm_flow
-from .losses import LOSSES
-from .optimum import find_optimum
+from ._descent import gradient_descent
+from ._flow import FlowPath, norm_flow
+from ._losses import LOSSES, find_optimum
 
 __all__ = ["LogisticPerceptron"]
+
+# Beyond this norm no step of the flow is left that double precision can take.
+_LARGEST_NORM = 1e10
+# A table of more records than this says no more about a path of a few decades.
+_MOST_RECORDS = 10_000
+# Squares and sums of inputs between these can be formed.
+_INPUT_SIZES = (1e-100, 1e100)
 
 
 class LogisticPerceptron(ClassifierMixin, BaseEstimator):
@@ -43,18 +49,14 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
         cost that grows with the logarithm of the norm; ``"gradient_descent"`` takes
         full batches with torch, in a number of steps exponential in the norm.
     max_norm : float, default=1e3
-        Norm at which training ends.
+        Norm at which training ends, below 1e10.
     init_norm : float, default=1e-2
         Norm at which it starts.
     n_records : int, default=60
-        Records, log-spaced in the norm, each where the flow first reaches it.
+        Number of records, from 2 to 10,000, log-spaced in the norm, each where the
+        flow first reaches it.
     loss : {"logistic", "square"}, default="logistic"
         ``"square"`` is the counterexample: it has no power law.
-    linear_solver : {"auto", "dense", "krylov"}, default="auto"
-        How ``"norm_flow"`` solves for its implicit steps: by a matrix of
-        `n_features` squared, or by GMRES without one, which is slower at large norms
-        and the only way where the matrix would not fit. ``"auto"`` takes the matrix
-        up to 4,000 features.
     lr : float, default=0.1
         Learning rate of ``"gradient_descent"``.
     max_steps : int, default=100000
@@ -104,7 +106,6 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
         init_norm: float = 1e-2,
         n_records: int = 60,
         loss: str = "logistic",
-        linear_solver: str = "auto",
         lr: float = 0.1,
         max_steps: int = 100_000,
         device: str = "auto",
@@ -115,7 +116,6 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
         self.init_norm = init_norm
         self.n_records = n_records
         self.loss = loss
-        self.linear_solver = linear_solver
         self.lr = lr
         self.max_steps = max_steps
         self.device = device
@@ -142,18 +142,26 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
         Returns
         -------
         LogisticPerceptron
-            Itself.
+            Fitted estimator. A fit that fails leaves it as it was.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument or a parameter is of another kind or out of its range.
-        RuntimeError
-            If the flow's solver can go on neither to `max_norm` nor to rest.
+            If an argument or a parameter is of another kind or out of its range, or
+            if the flow can go on neither to `max_norm` nor to rest.
         """
         self._check_parameters()
+        fitted = clone(self)._train(X, y, eval_set, teacher)
+        learned = {key: value for key, value in vars(fitted).items() if key[-1] == "_"}
+        # Names of columns may be those of an earlier fit.
+        self.__dict__.pop("feature_names_in_", None)
+        self.__dict__.update(learned)
+        return self
+
+    def _train(self, X: Any, y: Any, eval_set: Any, teacher: Any) -> LogisticPerceptron:
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
+        _check_size(X, "X", *_INPUT_SIZES)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
@@ -188,8 +196,9 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             Positive for the second of two classes.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         X = validate_data(self, X, dtype=np.float64, reset=False)
+        _check_size(X, "X", 0.0, _INPUT_SIZES[1])
         decision = X @ self.coef_.T / np.sqrt(self.n_features_in_)
         return decision[:, 0] if len(self.classes_) == 2 else decision
 
@@ -234,14 +243,18 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         check_option(self.solver, "solver", ("norm_flow", "gradient_descent"))
         check_option(self.loss, "loss", tuple(LOSSES))
-        check_option(self.linear_solver, "linear_solver", ("auto", "dense", "krylov"))
         # Finite first: infinity is not told that it is too small.
         for name in ("init_norm", "max_norm", "lr"):
             check_number(getattr(self, name), name)
         check_number(self.init_norm, "init_norm", minimum=0.0)
-        check_number(self.max_norm, "max_norm", minimum=float(self.init_norm))
+        check_number(
+            self.max_norm,
+            "max_norm",
+            minimum=float(self.init_norm),
+            maximum=_LARGEST_NORM,
+        )
         check_number(self.lr, "lr", minimum=0.0)
-        check_integer(self.n_records, "n_records", minimum=2)
+        check_integer(self.n_records, "n_records", minimum=2, maximum=_MOST_RECORDS)
         check_integer(self.max_steps, "max_steps")
         check_seed(self.random_state)
 
@@ -259,9 +272,9 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
                 self.loss,
                 lr=self.lr,
                 max_steps=self.max_steps,
-                device=_torch_device(self.device),
+                device=self.device,
             )
-        path = norm_flow(signed, norms, self.loss, linear_solver=self.linear_solver)
+        path = norm_flow(signed, norms, self.loss)
         if path.stop_reason == "norm_converged":
             return replace(path, end=find_optimum(signed, self.loss, path.end))
         return replace(path, end=path.norms[-1] * path.directions[-1])
@@ -287,13 +300,15 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
                 f"teacher must have {self.n_features_in_} entries, for two classes, "
                 f"got {len(teacher)} entries for {len(self.classes_)} classes."
             )
-        length = np.linalg.norm(teacher)
-        if length == 0:
+        largest = np.abs(teacher).max()
+        if largest == 0:
             raise ValueError(
                 "teacher must have a direction, got a vector of length 0. Where there "
                 "is no teacher, give an eval_set."
             )
-        return teacher / length
+        # Its largest entry first: squares of very long vectors overflow.
+        teacher = teacher / largest
+        return teacher / np.linalg.norm(teacher)
 
     def _check_eval_set(self, eval_set: Any) -> tuple[np.ndarray, np.ndarray]:
         if not isinstance(eval_set, tuple | list) or len(eval_set) != 2:
@@ -302,6 +317,7 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
                 f"{type(eval_set).__name__}."
             )
         X_test = validate_data(self, eval_set[0], dtype=np.float64, reset=False)
+        _check_size(X_test, "eval_set[0]", 0.0, _INPUT_SIZES[1])
         y_test = column_or_1d(eval_set[1])
         if len(X_test) != len(y_test):
             raise ValueError(
@@ -382,6 +398,17 @@ class _Counted:
         return float(np.mean(self.classes[_decide(decided)] != self.y))
 
 
+def _check_size(values: np.ndarray, name: str, low: float, high: float) -> None:
+    """Raise unless sums of the inputs, or of their squares, can be formed."""
+    largest = float(np.abs(values).max())
+    if largest > high or 0 < largest < low:
+        raise ValueError(
+            f"{name} must have entries of a size from {low:g} to {high:g}, got "
+            f"{largest:g} as the largest. Give features of about unit variance, as "
+            "StandardScaler does."
+        )
+
+
 def _decide(decision: np.ndarray) -> np.ndarray:
     if decision.ndim == 1:
         return (decision > 0).astype(int)
@@ -399,11 +426,3 @@ def _with_optimum(path: FlowPath) -> FlowPath:
         norms=np.append(path.norms[below], norm),
         directions=np.vstack([path.directions[below], path.end / norm]),
     )
-
-
-def _torch_device(device: str) -> str:
-    if device != "auto":
-        return device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from .._validation import check_range
-from .constants import ALPHA_RANGE, NORM_RANGE
-from .numerics import find_roots, scalar
-from .saddle import saddle_points, slope_in_norm
+from ._constants import ALPHA_RANGE, check_points
+from ._numerics import find_roots, scalar
+from ._saddle import saddle_points, slope_in_norm
 
 __all__ = ["generalization_error", "local_slope", "optimal_error", "optimal_norm"]
 
@@ -31,10 +31,8 @@ def generalization_error(alpha: Any, norm: Any) -> Any:
 
     Raises
     ------
-    ValueError
-        If an argument is out of its range.
-    RuntimeError
-        If the equations could not be solved, so that no number is returned.
+    TypeError, ValueError
+        If an argument is no number, or out of its range.
 
     Examples
     --------
@@ -42,9 +40,7 @@ def generalization_error(alpha: Any, norm: Any) -> Any:
     >>> print(f"{theory.generalization_error(10.0, 1.0):.6f}")
     0.070975
     """
-    alpha = check_range(alpha, "alpha", *ALPHA_RANGE)
-    norm = check_range(norm, "norm", *NORM_RANGE)
-    alpha, norm = np.broadcast_arrays(alpha, norm)
+    alpha, norm = check_points(alpha, norm)
     log_tan, _ = saddle_points(alpha.ravel(), norm.ravel())
     return scalar((np.arctan(np.exp(log_tan)) / np.pi).reshape(alpha.shape))
 
@@ -69,8 +65,8 @@ def local_slope(alpha: Any, norm: Any) -> Any:
 
     Raises
     ------
-    ValueError
-        If an argument is out of its range.
+    TypeError, ValueError
+        If an argument is no number, or out of its range.
 
     Examples
     --------
@@ -78,9 +74,7 @@ def local_slope(alpha: Any, norm: Any) -> Any:
     >>> print(f"{theory.local_slope(1e6, 1e2):.3f}")
     0.500
     """
-    alpha = check_range(alpha, "alpha", *ALPHA_RANGE)
-    norm = check_range(norm, "norm", *NORM_RANGE)
-    alpha, norm = np.broadcast_arrays(alpha, norm)
+    alpha, norm = check_points(alpha, norm)
     flat = norm.ravel()
     log_tan, log_step = saddle_points(alpha.ravel(), flat)
     tan = np.exp(log_tan)
@@ -107,8 +101,8 @@ def optimal_norm(alpha: Any) -> Any:
 
     Raises
     ------
-    ValueError
-        If a load is out of range.
+    TypeError, ValueError
+        If a load is no number, or out of its range.
     """
     alpha = check_range(alpha, "alpha", *ALPHA_RANGE)
     shape, alpha = alpha.shape, alpha.ravel()
@@ -142,7 +136,7 @@ def optimal_error(alpha: Any) -> Any:
 
     Raises
     ------
-    ValueError
-        If a load is out of range.
+    TypeError, ValueError
+        If a load is no number, or out of its range.
     """
     return generalization_error(alpha, optimal_norm(alpha))

@@ -1,8 +1,12 @@
-"""What the laws tend to at large loads; the tests hold each against its function."""
+"""What the laws tend to at large loads, and the points at which they are computed."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+
+from .._validation import check_range
 
 __all__ = [
     "ALPHA_RANGE",
@@ -12,6 +16,7 @@ __all__ = [
     "NORM_RANGE",
     "OPTIMAL_EXCESS",
     "OPTIMAL_NORM_CONSTANT",
+    "check_points",
 ]
 
 #: :math:`k_1 = [2\sqrt{2/\pi}(\ln 2 - 1/2)]^{1/2} = 0.555174`: for
@@ -32,3 +37,33 @@ BAYES_CONSTANT = 0.441700
 ALPHA_RANGE = (0.1, 1e6)
 #: Norms that they take; the optimum of the largest load is among them.
 NORM_RANGE = (1e-3, 1e6)
+
+
+def check_points(alpha: Any, norm: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return loads and norms within their ranges, as arrays of one shape.
+
+    Parameters
+    ----------
+    alpha, norm : float or array
+        Loads and norms.
+
+    Returns
+    -------
+    alpha, norm : arrays of one shape
+        The same, broadcast against each other.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is no number or out of its range, or if the shapes do not fit.
+    """
+    alpha = check_range(alpha, "alpha", *ALPHA_RANGE)
+    norm = check_range(norm, "norm", *NORM_RANGE)
+    try:
+        alpha, norm = np.broadcast_arrays(alpha, norm)
+    except ValueError:
+        raise ValueError(
+            "alpha and norm must have shapes that broadcast, got "
+            f"{alpha.shape} and {norm.shape}."
+        ) from None
+    return alpha, norm

@@ -8,9 +8,9 @@ import numpy as np
 from scipy.special import log_ndtr, ndtr
 
 from .._validation import check_range
-from .constants import ALPHA_RANGE, NORM_RANGE
-from .numerics import GAUSS_BREAKS, find_roots, panels, scalar, solve_two
-from .saddle import hebb_start
+from ._constants import ALPHA_RANGE, check_points
+from ._numerics import GAUSS_BREAKS, find_roots, panels, scalar, solve_two
+from ._saddle import hebb_start
 
 __all__ = [
     "bayes_error",
@@ -35,11 +35,12 @@ def hebb_error(alpha: Any) -> Any:
 
     Raises
     ------
-    ValueError
-        If a load is not positive.
+    TypeError, ValueError
+        If a load is no number, or not positive and finite.
     """
     alpha = check_range(alpha, "alpha", 0.0, np.inf)
-    return scalar(np.arctan(np.sqrt(np.pi / (2 * alpha))) / np.pi)
+    # Neither root overflows, whatever the load.
+    return scalar(np.arctan2(np.sqrt(np.pi), np.sqrt(2) * np.sqrt(alpha)) / np.pi)
 
 
 def square_loss_error(alpha: Any, norm: Any) -> Any:
@@ -60,14 +61,10 @@ def square_loss_error(alpha: Any, norm: Any) -> Any:
 
     Raises
     ------
-    ValueError
-        If an argument is out of its range.
-    RuntimeError
-        If the equations are not solved.
+    TypeError, ValueError
+        If an argument is no number, or out of its range.
     """
-    alpha = check_range(alpha, "alpha", *ALPHA_RANGE)
-    norm = check_range(norm, "norm", *NORM_RANGE)
-    alpha, norm = np.broadcast_arrays(alpha, norm)
+    alpha, norm = check_points(alpha, norm)
     noise = np.pi / (2 * alpha)
     pull = 2 * np.sqrt(2 / np.pi) * norm
     # Convex and falling in R: Newton's method rises to the root from below.
@@ -100,10 +97,8 @@ def bayes_error(alpha: Any) -> Any:
 
     Raises
     ------
-    ValueError
-        If a load is out of range.
-    RuntimeError
-        If the equations are not solved.
+    TypeError, ValueError
+        If a load is no number, or out of its range.
     """
     alpha = check_range(alpha, "alpha", *ALPHA_RANGE)
     shape, alpha = alpha.shape, alpha.ravel()
@@ -142,10 +137,8 @@ def max_stability_error(alpha: Any) -> Any:
 
     Raises
     ------
-    ValueError
-        If a load is out of range.
-    RuntimeError
-        If the equations are not solved.
+    TypeError, ValueError
+        If a load is no number, or out of its range.
     """
     alpha = check_range(alpha, "alpha", *ALPHA_RANGE)
     shape, alpha = alpha.shape, alpha.ravel()

@@ -15,9 +15,7 @@ in which the scale of :math:`g` cancels: the weights :math:`p` are divided by th
 largest, so that nothing underflows. Where all goes well :math:`\ell` is nearly
 :math:`\log\lambda`, but it serves also where the norm shrinks for a while. The
 equation is stiff, with rates of the order of :math:`\lambda`; an implicit solver with
-the exact Jacobian takes steps that do not shrink. At large norms few samples have a
-weight that matters, and only these are summed
-(:mod:`~scalinglaw.perceptron.screening`).
+the exact Jacobian takes steps that do not shrink.
 
 References
 ----------
@@ -28,14 +26,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from .krylov import KrylovBDF
-from .losses import LOSSES, Loss
-from .screening import ScreenedSamples
+from ._losses import LOSSES, Loss
 
 __all__ = ["FlowPath", "NormFlow", "hebb_direction", "norm_flow"]
 
@@ -51,8 +46,6 @@ _RTOL, _ATOL = 1e-5, 1e-7
 _NEGLIGIBLE = 1e-8
 # Rows of a block of the Jacobian's sum: bounds the memory of the weighted copy.
 _BLOCK = 2048
-# More features than this and the matrices would take hundreds of megabytes.
-_LARGEST_MATRIX = 4_000
 
 
 @dataclass(frozen=True)
@@ -118,7 +111,7 @@ class NormFlow:
 
     def __init__(self, signed: np.ndarray, loss: Loss):
         self.loss = loss
-        self.samples = ScreenedSamples(signed, screen=loss.decays)
+        self.signed = signed
         self._longest = float(np.sqrt(np.einsum("ij,ij->i", signed, signed).max()))
         self._motion = 1.0
 
@@ -138,7 +131,7 @@ class NormFlow:
             Of unit length where n is.
         """
         n = state[:-1]
-        _part, _margin, weights, g = self._pull(state)
+        _margin, weights, g = self._pull(state)
         self._motion = self._share(weights, g)
         u = g / float(np.linalg.norm(g))
         growth = n @ u
@@ -160,10 +153,12 @@ class NormFlow:
             By the state's components along the second axis.
         """
         n = state[:-1]
-        part, margin, _weights, g = self._pull(state)
+        margin, _weights, g = self._pull(state)
         length = float(np.linalg.norm(g))
         u = g / length
-        curvature = _weighted_gram(part, self._curvatures(state, margin)) / length
+        # Minus the derivatives of g by w, times the norm: a sum of x x^T by weight.
+        curvatures = -np.exp(state[-1]) * self.loss.slopes(margin)
+        curvature = _weighted_gram(self.signed, curvatures) / length
         # The derivatives of u are those of g without their part along u.
         turn = np.outer(u, u @ curvature) - curvature
         along = u + n @ turn
@@ -174,39 +169,6 @@ class NormFlow:
         result[-1, :-1] = along
         result[-1, -1] = n @ turn @ n
         return result
-
-    def operator(
-        self, _: float, state: np.ndarray
-    ) -> Callable[[np.ndarray], np.ndarray]:
-        r"""Return the derivatives of the velocity, as a product with a vector.
-
-        Parameters
-        ----------
-        _ : float
-            The length so far, which does not enter.
-        state : array of shape (n_features + 1,)
-            :math:`(n, \log\lambda)`.
-
-        Returns
-        -------
-        callable
-            From v to the Jacobian times v, without the matrix.
-        """
-        n = state[:-1]
-        part, margin, _weights, g = self._pull(state)
-        length = float(np.linalg.norm(g))
-        u, weights = g / length, self._curvatures(state, margin) / length
-        heavy = weights > _NEGLIGIBLE * weights.max()
-        if not heavy.all():
-            part, weights = part[heavy], weights[heavy]
-
-        def times(v: np.ndarray) -> np.ndarray:
-            change = -((weights * (part @ (v[:-1] + v[-1] * n))) @ part)
-            change -= u * (u @ change)
-            growth = u @ v[:-1] + n @ change
-            return np.append(change - (n @ u) * v[:-1] - growth * n, growth)
-
-        return times
 
     def motion(self, _: float, state: np.ndarray) -> float:
         r"""Return how far the gradient is from rest, for ``solve_ivp``'s events.
@@ -227,7 +189,7 @@ class NormFlow:
         # Far from rest, which the last velocity has seen, there is nothing to sum.
         if self._motion > _NEAR_REST:
             return 1.0
-        _part, margin, weights, g = self._pull(state)
+        margin, weights, g = self._pull(state)
         if self.loss.decays and margin.min() > 0:
             return 1.0
         return self._share(weights, g) - _REST
@@ -237,19 +199,11 @@ class NormFlow:
         """Whether the gradient was next to nothing when last computed."""
         return self._motion < _NEAR_REST
 
-    def _pull(
-        self, state: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return the samples that matter, their margins and weights, and g."""
-        n, norm = state[:-1], float(np.exp(state[-1]))
-        part = self.samples.at(norm, n)
-        margin = norm * (part @ n)
+    def _pull(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the samples' margins and weights, and g."""
+        margin = float(np.exp(state[-1])) * (self.signed @ state[:-1])
         weights = self.loss.weights(margin)
-        return part, margin, weights, weights @ part
-
-    def _curvatures(self, state: np.ndarray, margin: np.ndarray) -> np.ndarray:
-        r"""Return the weights of x x^T in minus the derivatives of g."""
-        return -np.exp(state[-1]) * self.loss.slopes(margin)
+        return margin, weights, weights @ self.signed
 
     def _share(self, weights: np.ndarray, g: np.ndarray) -> float:
         terms = self._longest * np.abs(weights).sum()
@@ -261,7 +215,6 @@ def norm_flow(
     norms: np.ndarray,
     loss: str = "logistic",
     *,
-    linear_solver: str = "auto",
     rtol: float = _RTOL,
     atol: float = _ATOL,
 ) -> FlowPath:
@@ -276,10 +229,6 @@ def norm_flow(
         direction, and is recorded where it first reaches each of the others.
     loss : {"logistic", "square"}
         Which loss.
-    linear_solver : {"auto", "dense", "krylov"}
-        How the implicit steps' systems are solved: by a matrix of the size of the
-        features squared, or without one. ``"auto"`` takes the matrix up to 4,000
-        features.
     rtol, atol : float
         Tolerances of the direction's components.
 
@@ -290,17 +239,10 @@ def norm_flow(
 
     Raises
     ------
-    RuntimeError
-        If the solver could go on to neither.
+    ValueError
+        If the solver can go on neither to the last norm nor to rest.
     """
     flow, n_features = NormFlow(signed, LOSSES[loss]), signed.shape[1]
-    if linear_solver == "auto":
-        linear_solver = "dense" if n_features <= _LARGEST_MATRIX else "krylov"
-    options: dict[str, Any] = (
-        {"method": "BDF", "jac": flow.jacobian}
-        if linear_solver == "dense"
-        else {"method": KrylovBDF, "operator": flow.operator}
-    )
     log_norms = np.log(norms)
     marks = [_reaches(log_norm) for log_norm in log_norms[1:]]
     marks[-1] = _ending(marks[-1])
@@ -313,7 +255,8 @@ def norm_flow(
             events=[*marks, _ending(flow.motion)],
             rtol=rtol,
             atol=atol / np.sqrt(n_features),
-            **options,
+            method="BDF",
+            jac=flow.jacobian,
         )
     first_states = [states[0] for states in solution.y_events[:-1] if len(states)]
     directions = np.array([solution.y[:-1, 0], *(y[:-1] for y in first_states)])
@@ -323,9 +266,10 @@ def norm_flow(
     elif solution.status == 1 or flow.near_rest:
         reason = "norm_converged"
     else:
-        raise RuntimeError(
-            f"the norm flow ended at norm {np.exp(solution.y[-1, -1]):g}, of "
-            f"{norms[-1]:g}: {solution.message}"
+        raise ValueError(
+            f"the norm flow ended at norm {np.exp(solution.y[-1, -1]):g}, of max_norm="
+            f"{norms[-1]:g}: {solution.message} Lower max_norm, or give X features of "
+            "about unit variance."
         )
     end = np.exp(solution.y[-1, -1]) * solution.y[:-1, -1]
     return FlowPath(norms[: len(directions)], directions, reason, end)
