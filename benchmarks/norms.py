@@ -25,10 +25,12 @@ import pandas as pd
 import torch
 from torch import nn
 
-from scalinglaw.classifiers.cnn import convolutional_network
-from scalinglaw.classifiers.recorder import record_steps
-from scalinglaw.classifiers.resnet import residual_network
-from scalinglaw.classifiers.vit import vision_transformer
+from scalinglaw import record_steps
+from scalinglaw.classifiers._networks import (
+    convolutional_network,
+    residual_network,
+    vision_transformer,
+)
 from scalinglaw.datasets import load_images
 from scalinglaw.norms import NormTracker, compute_norms, weight_layers
 from scalinglaw.norms.spectral import largest_eigenvalues

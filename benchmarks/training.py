@@ -7,7 +7,7 @@ included), which other programs on the machine disturb less.
 loop       a fit against the same training written out on tensors: what skorch costs
 loader     the same against a DataLoader with transforms per sample and two workers
 recording  what the records of a run cost: the norms, and the errors beside them
-options    channels-last, bfloat16 and torch.compile, measured and not assumed
+options    channels-last and bfloat16, measured and not assumed
 
     python benchmarks/training.py loop loader recording options --threads 2
 """
@@ -31,12 +31,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from scalinglaw import CNNClassifier, ResNetClassifier, ViTClassifier
-from scalinglaw.classifiers.batches import TensorBatches
-from scalinglaw.classifiers.cnn import convolutional_network
-from scalinglaw.classifiers.preparation import PreparedModule
-from scalinglaw.classifiers.presets import NORMALIZATION
-from scalinglaw.classifiers.recorder import record_steps
+from scalinglaw import CNNClassifier, ResNetClassifier, ViTClassifier, record_steps
+from scalinglaw.classifiers._batches import TensorBatches
+from scalinglaw.classifiers._networks import convolutional_network
+from scalinglaw.classifiers._preparation import PreparedModule
+from scalinglaw.classifiers._presets import NORMALIZATION
 from scalinglaw.datasets import load_images
 from scalinglaw.norms import NormTracker
 
@@ -379,8 +378,8 @@ def options(X: np.ndarray, y: np.ndarray, args: argparse.Namespace) -> None:
         sides: dict[str, dict[str, Any]] = {
             "neither": {"channels_last": False},
             "channels_last": {"channels_last": True},
-            "bfloat16": {"channels_last": False, "bfloat16": True},
-            "both": {"channels_last": True, "bfloat16": True},
+            "bfloat16": {"channels_last": False, "precision": "bfloat16"},
+            "both": {"channels_last": True, "precision": "bfloat16"},
         }
         table = in_turn(
             {
@@ -390,20 +389,6 @@ def options(X: np.ndarray, y: np.ndarray, args: argparse.Namespace) -> None:
             args.repeats,
         )
         show(f"Options on a {label}", table)
-    if args.compile:
-        start = now()
-        compiled = estimator(X, y, CNNClassifier, args.epochs, **SMALL, compile=True)
-        whole = (now() - start)[0]
-        # It is built within the first epoch, and for the records.
-        building = whole - np.sum(compiled, axis=0)[0]
-        table = in_turn(
-            {
-                "plain": partial(estimator, X, y, CNNClassifier, args.epochs, **SMALL),
-                "compile": lambda: compiled,
-            },
-            1,
-        )
-        show(f"torch.compile on the small CNN; building took {building:.0f} s", table)
 
 
 def show(title: str, table: pd.DataFrame) -> None:
@@ -425,7 +410,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--compile", action="store_true", help="takes minutes")
     args = parser.parse_args()
     unknown = set(args.sections) - set(sections)
     if unknown:

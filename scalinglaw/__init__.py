@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from . import datasets, exceptions, norms, theory, trajectories
     from .classifiers import (
         CNNClassifier,
-        NormRecorder,
         ResNetClassifier,
         TrajectoryClassifier,
         ViTClassifier,
     )
+    from .integrations.skorch import NormRecorder
     from .laws import (
         PowerLawFit,
         ScalingLawEstimator,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from .perceptron import LogisticPerceptron, make_teacher_student
     from .plotting import ScalingLawDisplay
+    from .recorder import TrajectoryRecorder, record_steps
     from .sweep import TrajectorySweep
     from .trajectories import (
         check_trajectories,
@@ -40,12 +41,13 @@ if TYPE_CHECKING:
 _HOME = {
     "CNNClassifier": "classifiers",
     "LogisticPerceptron": "perceptron",
-    "NormRecorder": "classifiers",
+    "NormRecorder": "integrations.skorch",
     "PowerLawFit": "laws",
     "ResNetClassifier": "classifiers",
     "ScalingLawDisplay": "plotting",
     "ScalingLawEstimator": "laws",
     "TrajectoryClassifier": "classifiers",
+    "TrajectoryRecorder": "recorder",
     "TrajectorySweep": "sweep",
     "ViTClassifier": "classifiers",
     "backtest": "laws",
@@ -54,6 +56,7 @@ _HOME = {
     "concat_trajectories": "trajectories",
     "make_teacher_student": "perceptron",
     "read_trajectories": "trajectories",
+    "record_steps": "recorder",
     "required_seeds": "laws",
     "write_trajectories": "trajectories",
 }
@@ -68,6 +71,7 @@ __all__ = [
     "ScalingLawDisplay",
     "ScalingLawEstimator",
     "TrajectoryClassifier",
+    "TrajectoryRecorder",
     "TrajectorySweep",
     "ViTClassifier",
     "__version__",
@@ -80,6 +84,7 @@ __all__ = [
     "make_teacher_student",
     "norms",
     "read_trajectories",
+    "record_steps",
     "required_seeds",
     "theory",
     "trajectories",

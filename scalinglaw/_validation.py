@@ -38,7 +38,15 @@ __all__ = [
 
 # A warning passes over the frames of these: an estimator may be called by a pipeline
 # or a worker, and the line to mend is neither theirs nor ours.
-_NOT_THE_USER = ("scalinglaw", "sklearn", "joblib")
+_NOT_THE_USER = (
+    "scalinglaw",
+    "sklearn",
+    "joblib",
+    "skorch",
+    "lightning",
+    "pytorch_lightning",
+    "transformers",
+)
 
 
 def plural(count: int, noun: str) -> str:

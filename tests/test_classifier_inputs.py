@@ -1,11 +1,17 @@
 """What the classifiers take as data, and what they say to what they do not."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import torch
-from numpy.testing import assert_array_equal
-from sklearn.exceptions import NotFittedError
+from numpy.testing import assert_allclose, assert_array_equal
+from pandas.testing import assert_frame_equal
+from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from torch import nn
 
 from scalinglaw import CNNClassifier, ResNetClassifier, TrajectoryClassifier
@@ -156,3 +162,166 @@ def test_bad_parameters_are_named(digits, parameters, error, message):
 def test_widths_that_are_no_sequence_are_named(digits):
     with pytest.raises(TypeError, match="depths must be a sequence of integers, got 2"):
         ResNetClassifier(widths=(4, 4), depths=2).fit(*digits)
+
+
+def _frozen():
+    module = nn.Linear(4, 3)
+    return module.requires_grad_(False)
+
+
+class _ReturnsNothing(nn.Module):
+    def __init__(self, input_shape, n_classes):
+        super().__init__()
+        self.linear = nn.Linear(input_shape[0], n_classes)
+
+    def forward(self, X):
+        self.linear(X)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"momentum": 5}, ValueError, "momentum must be below 1, got 5"),
+        ({"device": "meta"}, ValueError, "device='meta' cannot train here"),
+        ({"module": _frozen()}, ValueError, "no parameter to train.*frozen"),
+        ({"module": nn.Identity()}, ValueError, "no parameter to train"),
+        ({"module": _ReturnsNothing}, TypeError, "tensor of logits.* got NoneType"),
+        ({"precision": "half"}, ValueError, "precision must be one of 'float32'"),
+        ({"criterion": "mse"}, TypeError, "criterion must be a torch loss"),
+        (
+            {"criterion": nn.CrossEntropyLoss(reduction="none")},
+            ValueError,
+            "criterion must return one number",
+        ),
+    ],
+)
+def test_odd_parameters_are_named_and_nothing_is_left_fitted(
+    parameters, error, message
+):
+    X, y = np.eye(6, 4, dtype="float32"), np.arange(6) % 3
+    classifier = TrajectoryClassifier(max_epochs=1).fit(X, y)
+    classifier.set_params(**parameters)
+    with pytest.raises(error, match=message):
+        classifier.fit(X, y)
+    assert not [name for name in vars(classifier) if name.endswith("_")]
+    with pytest.raises(NotFittedError):
+        classifier.predict(X)
+
+
+def test_a_fit_that_fails_in_training_leaves_nothing_fitted(digits):
+    X, y = digits
+    cnn = _cnn(lr=1e18, optimizer="sgd", max_epochs=20)
+    with pytest.raises(ValueError, match="diverged"):
+        cnn.fit(X, y)
+    assert not [name for name in vars(cnn) if name.endswith("_")]
+
+
+def test_features_are_the_numbers_in_a_sample(digits):
+    X, y = digits
+    flat = X.reshape(len(X), -1)
+    for classifier, data in (
+        (_cnn(), X),
+        (_cnn(), X[:, 0]),
+        (_cnn(image_shape=(8, 8)), flat),
+        (TrajectoryClassifier(max_epochs=1), flat),
+        (
+            TrajectoryClassifier(
+                nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), max_epochs=1
+            ),
+            X,
+        ),
+    ):
+        assert classifier.fit(data, y).n_features_in_ == 64
+
+
+def _whole_batches(**parameters):
+    return TrajectoryClassifier(
+        max_epochs=30, lr=0.01, batch_size=500, random_state=0, device="cpu"
+    ).set_params(**parameters)
+
+
+def test_a_weight_of_two_is_a_sample_twice_and_of_zero_none():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 4)).astype("float32"), rng.integers(0, 3, 60)
+    weight = rng.integers(0, 4, 60)
+    weighted = _whole_batches().fit(X, y, sample_weight=weight)
+    repeated = _whole_batches().fit(np.repeat(X, weight, 0), np.repeat(y, weight))
+    assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-3)
+    columns = ["train_error", "train_loss", "log_spectral_complexity"]
+    assert_allclose(
+        weighted.trajectory_[columns], repeated.trajectory_[columns], rtol=1e-4
+    )
+    assert weighted.trajectory_["train_size"].eq((weight > 0).sum()).all()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("class_weight", [None, [1.0, 2.0, 5.0]])
+def test_weights_of_one_are_no_weights(reduction, class_weight):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 4)).astype("float32"), rng.integers(0, 3, 60)
+    loss = nn.CrossEntropyLoss(
+        None if class_weight is None else torch.tensor(class_weight),
+        reduction=reduction,
+    )
+    plain, weighted = (
+        _whole_batches(criterion=loss, batch_size=7, lr=1e-3).fit(X, y, **given)
+        for given in ({}, {"sample_weight": np.full(60, 3.0)})
+    )
+    assert_allclose(
+        plain.trajectory_["train_loss"], weighted.trajectory_["train_loss"], rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.ones(5), "inconsistent numbers of samples"),
+        (np.ones((6, 1)), "sample_weight must be one-dimensional"),
+        (-np.ones(6), "sample_weight must hold no negative number"),
+        (np.zeros(6), "sample_weight must hold no negative number, and one above 0"),
+        (np.full(6, np.nan), "sample_weight contains NaN"),
+    ],
+)
+def test_odd_weights_are_named(weight, message):
+    X, y = np.eye(6, 4, dtype="float32"), np.arange(6) % 3
+    with pytest.raises(ValueError, match=message):
+        TrajectoryClassifier(max_epochs=1).fit(X, y, sample_weight=weight)
+
+
+def test_parameters_of_fit_are_routed_as_in_scikit_learn():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 4)).astype("float32"), rng.integers(0, 2, 60)
+    weight = rng.uniform(size=60)
+    with sklearn.config_context(enable_metadata_routing=True):
+        asked = _whole_batches().set_fit_request(sample_weight=True, eval_set=True)
+        pipe = make_pipeline(FunctionTransformer(), asked)
+        pipe.fit(X, y, sample_weight=weight, eval_set=(X, y))
+        silent = make_pipeline(FunctionTransformer(), _whole_batches())
+        with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+            silent.fit(X, y, sample_weight=weight)
+    expected = _whole_batches().fit(X, y, eval_set=(X, y), sample_weight=weight)
+    assert_frame_equal(pipe[-1].trajectory_, expected.trajectory_)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'weights'"):
+        _whole_batches().fit(X, y, weights=weight)
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        nn.CrossEntropyLoss(label_smoothing=0.2),
+        nn.CrossEntropyLoss(torch.tensor([1.0, 3.0, 9.0])),
+        nn.CrossEntropyLoss(torch.tensor([1.0, 3.0, 9.0]), reduction="sum"),
+        nn.MultiMarginLoss,
+    ],
+    ids=["smoothed", "class weights", "sum", "margin"],
+)
+def test_the_recorded_loss_is_the_criterion_s_mean_over_all_samples(criterion):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(131, 4)).astype("float32"), rng.integers(0, 3, 131)
+    fitted = _whole_batches(criterion=criterion, batch_size=16, lr=1e-4).fit(X, y)
+    loss = criterion() if isinstance(criterion, type) else copy.deepcopy(criterion)
+    loss.reduction = "mean"
+    with torch.no_grad():
+        expected = loss(fitted.module_(torch.tensor(X)), torch.tensor(y)).item()
+    assert_allclose(fitted.trajectory_["train_loss"].iloc[-1], expected, rtol=1e-5)
+    assert_allclose(fitted.predict_proba(X).sum(axis=1), 1.0, rtol=1e-5)

@@ -1,7 +1,6 @@
 """Training and recording: steps, seeds, devices, any module, skorch nets."""
 
 import copy
-import pickle
 
 import numpy as np
 import pytest
@@ -21,9 +20,9 @@ from scalinglaw import (
     ResNetClassifier,
     TrajectoryClassifier,
     ViTClassifier,
+    record_steps,
 )
-from scalinglaw.classifiers.preparation import PreparedModule, shift_and_mirror
-from scalinglaw.classifiers.recorder import record_steps
+from scalinglaw.classifiers._preparation import PreparedModule, shift_and_mirror
 from scalinglaw.datasets import load_images
 from scalinglaw.exceptions import ZeroNormWarning
 from scalinglaw.norms import NORMS, compute_norms
@@ -399,21 +398,6 @@ def test_augmentation_stays_out_of_predictions(digits):
     )
 
 
-# torch's tracer asks a result for its gradient, and hides the warning that pytest sees.
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
-def test_a_compiled_network_trains_the_same_and_can_be_pickled(digits):
-    X, y = digits
-    settings = {"conv_widths": (2,), "hidden_width": 4, "max_epochs": 1}
-    plain = CNNClassifier(**settings, random_state=0).fit(X, y)
-    # The backend that traces and builds nothing: a compiler takes a minute.
-    compiled = CNNClassifier(**settings, random_state=0, compile="eager").fit(X, y)
-    expected = plain.predict_proba(X)
-    assert_allclose(compiled.predict_proba(X), expected, atol=1e-6)
-    assert isinstance(compiled.module_, nn.Sequential)
-    loaded = pickle.loads(pickle.dumps(compiled))
-    assert_allclose(loaded.predict_proba(X), expected, atol=1e-6)
-
-
 def test_channels_last_is_the_format_of_batches_and_kernels():
     core = nn.Conv2d(1, 4, 3)
     seen = []
@@ -436,7 +420,10 @@ def test_channels_are_last_on_a_cpu_unless_told_otherwise(digits):
         small.set_params(channels_last="no").fit(X, y)
 
 
-@pytest.mark.parametrize("option", ["bfloat16", "channels_last"])
+@pytest.mark.parametrize(
+    "option",
+    [{"precision": "bfloat16"}, {"precision": "tf32"}, {"channels_last": True}],
+)
 def test_options_of_speed_keep_the_result_close(digits, option):
     X, y = digits
     settings = {
@@ -446,5 +433,5 @@ def test_options_of_speed_keep_the_result_close(digits, option):
         "random_state": 0,
     }
     plain = CNNClassifier(**settings, channels_last=False).fit(X, y)
-    fast = CNNClassifier(**settings, **{option: True}).fit(X, y)
+    fast = CNNClassifier(**settings, **option).fit(X, y)
     assert_allclose(fast.predict_proba(X), plain.predict_proba(X), atol=0.03)

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from torchvision import datasets
 
-from scalinglaw.classifiers.presets import NORMALIZATION
+from scalinglaw.classifiers._presets import NORMALIZATION
 from scalinglaw.datasets import load_images
 from scalinglaw.datasets._images import _DEBIAN
 

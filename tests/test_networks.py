@@ -1,18 +1,22 @@
 """Architectures, initial weights and presets are the paper's."""
 
+import copy
 import math
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from skorch.callbacks import Callback
 from torch import nn
 
 from scalinglaw import CNNClassifier, ResNetClassifier, ViTClassifier
-from scalinglaw.classifiers.cnn import convolutional_network
-from scalinglaw.classifiers.presets import NORMALIZATION
-from scalinglaw.classifiers.resnet import residual_network
-from scalinglaw.classifiers.vit import vision_transformer
+from scalinglaw.classifiers._networks import (
+    convolutional_network,
+    residual_network,
+    vision_transformer,
+)
+from scalinglaw.classifiers._presets import NORMALIZATION
 from scalinglaw.norms import weight_layers
 
 SHAPES = {
@@ -141,18 +145,28 @@ def test_a_subclass_has_the_presets_of_its_parent():
     assert Mine.from_preset("cifar10", lr=0.1).lr == 0.1
 
 
+class Start(Callback):
+    """Keeps the network as it is before training."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.core = copy.deepcopy(net.module_.core)
+
+
 def test_init_scale_multiplies_weights_and_leaves_normalisation():
     X = np.random.default_rng(0).integers(0, 256, (8, 1, 8, 8), dtype=np.uint8)
     y = np.arange(8) % 2
     cores = []
     for scale in (1.0, 0.25):
-        classifier = ResNetClassifier(
-            widths=(4,), depths=(1,), init_scale=scale, random_state=0
-        )
-        # The steps of fit up to the initial weights.
-        classifier._check_training_data(X, y)
-        with classifier._seeded():
-            cores.append(classifier._make_core((1, 8, 8)))
+        start = Start()
+        ResNetClassifier(
+            widths=(4,),
+            depths=(1,),
+            init_scale=scale,
+            max_epochs=1,
+            random_state=0,
+            callbacks=[start],
+        ).fit(X, y)
+        cores.append(start.core)
     for (name, whole), small in zip(
         cores[0].named_parameters(), cores[1].parameters(), strict=True
     ):

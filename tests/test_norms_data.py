@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import parametrizations, prune
 from torchvision.models import VisionTransformer
 
-from scalinglaw.classifiers.resnet import residual_network
+from scalinglaw.classifiers._networks import residual_network
 from scalinglaw.norms import compute_norms, normalized_margins
 
 

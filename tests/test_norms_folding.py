@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
-from scalinglaw.classifiers.resnet import residual_network
+from scalinglaw.classifiers._networks import residual_network
 from scalinglaw.norms import (
     NORMS,
     compute_norms,

@@ -8,8 +8,13 @@ from skorch import NeuralNetClassifier
 from skorch.callbacks import EarlyStopping
 from torch import nn
 
-from scalinglaw import CNNClassifier, NormRecorder, ResNetClassifier, ViTClassifier
-from scalinglaw.classifiers.recorder import record_steps
+from scalinglaw import (
+    CNNClassifier,
+    NormRecorder,
+    ResNetClassifier,
+    ViTClassifier,
+    record_steps,
+)
 from scalinglaw.norms import NORMS, compute_norms
 
 
@@ -132,7 +137,7 @@ def test_the_recorder_keeps_no_data_when_training_ends():
     _train(recorder)
     kept = [v for v in vars(recorder).values() if isinstance(v, torch.Tensor)]
     assert not kept
-    assert not hasattr(recorder, "_tracker")
+    assert not hasattr(recorder, "_recorder")
 
 
 def test_an_early_stop_is_recorded():

@@ -1,14 +1,10 @@
 """Classifiers that record how norms and errors move during training."""
 
-from .cnn import CNNClassifier
-from .module import TrajectoryClassifier
-from .recorder import NormRecorder
-from .resnet import ResNetClassifier
-from .vit import ViTClassifier
+from ._module import TrajectoryClassifier
+from ._public import CNNClassifier, ResNetClassifier, ViTClassifier
 
 __all__ = [
     "CNNClassifier",
-    "NormRecorder",
     "ResNetClassifier",
     "TrajectoryClassifier",
     "ViTClassifier",

@@ -39,7 +39,7 @@ _KEYS = dict.fromkeys(_IMAGE_CLASSES, ("preset", "stop_after_optimum")) | {
 _METRICS = ("test_error", "train_error", "test_loss", "train_loss")
 _PERCEPTRON_METRICS = ("test_error", "relative_test_error", "train_error", "train_loss")
 # Python takes any value for these; a file's "no" would count as yes.
-_SWITCHES = ("fold_normalization", "bfloat16", "augment")
+_SWITCHES = ("fold_normalization", "augment")
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def check_parameters(kind: str, classifier: Any) -> None:
     ValueError, TypeError
         If a parameter is out of range; the message starts with its name.
     """
-    from ..classifiers.devices import resolve_device
+    from ..classifiers._devices import resolve_device
 
     classifier._check_parameters()
     resolve_device(classifier.device)
@@ -154,7 +154,6 @@ def check_parameters(kind: str, classifier: Any) -> None:
         check_integer(classifier.verbose, "verbose", minimum=0)
     for name in _SWITCHES:
         check_option(getattr(classifier, name, False), name, (True, False))
-    _check_compile(classifier.compile)
 
 
 def _start(
@@ -192,20 +191,6 @@ def _start(
         raise ValueError(f'{path}.module is missing: write module = "file:function".')
     name = check_text(params.pop("module"), f"{path}.module")
     return scalinglaw.TrajectoryClassifier(_import(name, f"{path}.module", folder))
-
-
-def _check_compile(value: Any) -> None:
-    if isinstance(value, bool):
-        return
-    import torch
-
-    # Back-ends for debugging are known, too, but no advice.
-    if value not in torch.compiler.list_backends(exclude_tags=()):
-        advised = ", ".join(map(repr, torch.compiler.list_backends()))
-        raise ValueError(
-            "compile must be true, false or the name of a back-end of torch.compile "
-            f"({advised}), got {value!r}."
-        )
 
 
 def multilayer_perceptron(

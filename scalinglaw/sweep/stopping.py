@@ -125,7 +125,7 @@ class StopAfterOptimum(Callback):
         ValueError
             If nothing records a test error, or a parameter is out of range.
         """
-        from ..classifiers import NormRecorder
+        from ..integrations.skorch import NormRecorder
 
         check_number(self.patience, "patience", minimum=1.0)
         check_integer(self.n_after, "n_after")

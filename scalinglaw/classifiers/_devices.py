@@ -10,7 +10,7 @@ from torch import Tensor
 
 __all__ = ["as_array", "as_tensor", "evaluation_batch_size", "resolve_device"]
 
-# Share of a GPU's free memory that the data may take; more of them stream.
+# Share of a GPU's free memory that the data may take; more stay on the host.
 _DEVICE_SHARE = 0.5
 
 
@@ -44,6 +44,13 @@ def resolve_device(device: Any) -> str:
         raise ValueError(
             f'device={device!r}, but torch sees no GPU. Use device="auto".'
         )
+    try:
+        # What holds no numbers ("meta"), or is not in this machine, fails here.
+        torch.zeros(1, device=resolved).item()
+    except Exception as error:
+        raise ValueError(
+            f'device={device!r} cannot train here ({error}). Use device="auto".'
+        ) from error
     # There is one CPU, and "cpu:0" is another name of it.
     return "cpu" if resolved.type == "cpu" else str(resolved)
 
@@ -98,7 +105,7 @@ def as_tensor(X: np.ndarray, device: str) -> Tensor:
     Returns
     -------
     Tensor
-        Contiguous. What stays on the CPU is for `TensorBatches` to stream.
+        Contiguous. What stays on the CPU, `TensorBatches` sends batch by batch.
     """
     # By way of a flat array: numpy leaves the stride of an axis of length one
     # (the channel of grey images) to chance, and torch chooses its convolution,

@@ -8,47 +8,17 @@ from typing import Any
 
 from torch import nn
 
-from .base import RecordingClassifier
+from ._base import RecordingClassifier
+from ._networks import perceptron_module
 
-__all__ = ["TrajectoryClassifier", "perceptron_module"]
-
-
-def perceptron_module(input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
-    """Return a one-hidden-layer perceptron for vectors.
-
-    Parameters
-    ----------
-    input_shape : tuple of int
-        ``(n_features,)``.
-    n_classes : int
-        Outputs.
-
-    Returns
-    -------
-    nn.Module
-        With 100 hidden rectified linear units.
-
-    Raises
-    ------
-    ValueError
-        If samples are no vectors.
-    """
-    if len(input_shape) != 1:
-        raise ValueError(
-            f"module=None is a network for 2-D X, got samples of shape {input_shape}. "
-            "Pass a module, or use CNNClassifier for images."
-        )
-    hidden = 100
-    return nn.Sequential(
-        nn.Linear(input_shape[0], hidden), nn.ReLU(), nn.Linear(hidden, n_classes)
-    )
+__all__ = ["TrajectoryClassifier"]
 
 
 class TrajectoryClassifier(RecordingClassifier):
     """Train any torch module, recording norms and errors on the way.
 
-    A scikit-learn classifier that owns a skorch net. Training uses cross-entropy;
-    records are log-spaced in optimiser steps, from before the first to the last.
+    A scikit-learn classifier that owns a skorch net. Records are log-spaced in
+    optimiser steps, from before the first to the last.
 
     Parameters
     ----------
@@ -72,22 +42,25 @@ class TrajectoryClassifier(RecordingClassifier):
         Learning rate.
     batch_size : int, default=128
         Samples in a batch.
+    criterion : torch loss class or module, or None, default=None
+        Loss of logits and numbers of classes, in the order of ``classes_``; None is
+        cross-entropy. Its class weights count in the recorded loss.
     optimizer : {"adam", "adamw", "sgd"} or torch optimiser class, default="adam"
         ``"sgd"`` takes `momentum`; a class is called with ``lr`` and, if it knows it,
         ``weight_decay``.
     momentum : float, default=0.9
-        Of ``optimizer="sgd"``.
+        Momentum of ``optimizer="sgd"``, below 1.
     weight_decay : float, default=0.0
-        Of the optimiser.
+        Weight decay of the optimiser.
     init_scale : float, default=1.0
         Factor on all initial weights, that is on parameters of two or more dimensions;
         biases and normalisation layers start as they are.
     device : str, default="auto"
         torch device; "auto" takes a GPU if there is one.
-    bfloat16 : bool, default=False
-        Run the network under autocast to bfloat16.
-    compile : bool or str, default=False
-        Compile the network by ``torch.compile``; a string names its backend.
+    precision : {"float32", "tf32", "bfloat16"}, default="float32"
+        Precision of products. ``"tf32"`` rounds their factors to ten bits, on a GPU
+        that can; ``"bfloat16"`` runs the network under autocast. Weights, norms and
+        the optimiser stay float32.
     random_state : int or None, default=None
         Determines initial weights and batches; two fits on one CPU are then equal to
         the last bit. torch's global generator is left as it was.
@@ -109,7 +82,9 @@ class TrajectoryClassifier(RecordingClassifier):
     device_ : str
         Where training ran.
     n_features_in_ : int
-        Second entry of the shape of X.
+        Numbers in a sample.
+    input_shape_ : tuple of int
+        Shape of a sample.
 
     References
     ----------
@@ -138,13 +113,13 @@ class TrajectoryClassifier(RecordingClassifier):
         max_epochs: int = 100,
         lr: float = 1e-3,
         batch_size: int = 128,
+        criterion: Any = None,
         optimizer: Any = "adam",
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         init_scale: float = 1.0,
         device: str = "auto",
-        bfloat16: bool = False,
-        compile: bool | str = False,
+        precision: str = "float32",
         random_state: int | None = None,
         callbacks: Any = None,
         verbose: int = 0,
@@ -157,13 +132,13 @@ class TrajectoryClassifier(RecordingClassifier):
         self.max_epochs = max_epochs
         self.lr = lr
         self.batch_size = batch_size
+        self.criterion = criterion
         self.optimizer = optimizer
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.init_scale = init_scale
         self.device = device
-        self.bfloat16 = bfloat16
-        self.compile = compile
+        self.precision = precision
         self.random_state = random_state
         self.callbacks = callbacks
         self.verbose = verbose

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import threading
 from collections.abc import Iterable, Iterator
@@ -12,8 +13,14 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
-from skorch import NeuralNetClassifier
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    check_X_y,
+    column_or_1d,
+    validate_data,
+)
 from skorch.callbacks import Callback
 from torch import nn
 
@@ -24,11 +31,12 @@ from .._validation import (
     check_option,
     check_seed,
 )
+from ..integrations.skorch import NormRecorder
 from ..norms import NORMS
-from .batches import TensorBatches
-from .devices import as_array, as_tensor, evaluation_batch_size, resolve_device
-from .preparation import PreparedModule
-from .recorder import NormRecorder
+from ._batches import TensorBatches, TensorData
+from ._devices import as_array, as_tensor, evaluation_batch_size, resolve_device
+from ._net import TrajectoryNet
+from ._preparation import PRECISIONS, PreparedModule, product_precision
 
 __all__ = ["RecordingClassifier"]
 
@@ -57,18 +65,25 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
     max_epochs: int
     lr: float
     batch_size: int
+    criterion: Any
     optimizer: Any
     momentum: float
     weight_decay: float
     init_scale: float
     device: str
-    bfloat16: bool
-    compile: bool | str
+    precision: str
     random_state: int | None
     callbacks: Any
     verbose: int
 
-    def fit(self, X: Any, y: Any, eval_set: Any = None) -> RecordingClassifier:
+    # Metadata that `fit` takes beside those in its signature. scikit-learn's check that
+    # a weight of two is a sample twice asks for seven digits, where training in single
+    # precision has six; it applies to estimators that name `sample_weight` there.
+    __metadata_request__fit = {"sample_weight": None}  # noqa: RUF012
+
+    def fit(
+        self, X: Any, y: Any, eval_set: Any = None, **fit_params: Any
+    ) -> RecordingClassifier:
         """Train, and record the trajectory.
 
         Parameters
@@ -81,33 +96,51 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         eval_set : tuple (X_test, y_test), optional
             Held-out samples for ``test_error`` and ``test_loss``; without them the
             trajectory has only the training columns.
+        **fit_params : dict
+            ``sample_weight``, array-like of shape (n_samples,): factors on the losses
+            of the samples, and on what they add to ``train_error`` and ``train_loss``.
+            Only their ratios matter; a sample of weight zero is left out.
 
         Returns
         -------
         RecordingClassifier
-            Itself.
+            Fitted classifier.
 
         Raises
         ------
+        TypeError
+            If a parameter is of a wrong kind, or unknown.
         ValueError
             If a parameter or the data are out of range, or training diverges.
         """
-        self._check_parameters()
-        for name in ("net_", "module_", "trajectory_"):
-            # Should this fit fail, nothing of an earlier one is left to predict with.
-            self.__dict__.pop(name, None)
-        X, codes = self._check_training_data(X, y)
-        held_out = None if eval_set is None else self._check_eval_set(*_pair(eval_set))
-        data, targets = self._to_tensors(X, codes)
-        recorder = self._make_recorder(held_out)
-        with self._seeded():
-            core = self._make_core(X.shape[1:])
-            self.net_ = self._make_net(core, recorder, self._draw_batch_seed())
-            self.net_.fit(data, targets)
-        self.module_ = core
-        self.trajectory_ = recorder.trajectory_
-        recorder.eval_set = None  # or each fitted classifier would keep the test set
+        self._forget()
+        try:
+            self._train(X, y, eval_set, **fit_params)
+        except BaseException:
+            # A fit that fails leaves nothing to predict with.
+            self._forget()
+            raise
         return self
+
+    def _forget(self) -> None:
+        """Remove what an earlier fit has learned."""
+        for name in [n for n in vars(self) if n.endswith("_")]:
+            delattr(self, name)
+
+    def _train(
+        self, X: Any, y: Any, eval_set: Any = None, sample_weight: Any = None
+    ) -> None:
+        self._check_parameters()
+        X, codes, weight = self._check_training_data(X, y, sample_weight)
+        held_out = None if eval_set is None else self._check_eval_set(*_pair(eval_set))
+        data = self._to_data(X, codes, weight)
+        recorder = self._make_recorder(held_out)
+        with self._seeded(), product_precision(self.precision, self.device_):
+            core = self._make_core(X.shape[1:])
+            net = self._make_net(core, recorder, self._draw_batch_seed())
+            net.fit(data, None)
+        recorder.eval_set = None  # or each fitted classifier would keep the test set
+        self.net_, self.module_, self.trajectory_ = net, core, recorder.trajectory_
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class.
@@ -124,7 +157,8 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "net_")
         data = as_tensor(self._check_X(X), self.device_)
-        return self.net_.predict_proba(data)
+        with product_precision(self.precision, self.device_):
+            return self.net_.predict_proba(data)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the label of each sample.
@@ -149,10 +183,10 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
     def _prepare(self, core: nn.Module) -> PreparedModule:
         """Return the network behind what happens to each batch."""
         return PreparedModule(
-            core, bfloat16=self.bfloat16, n_classes=len(self.classes_)
+            core,
+            bfloat16=self.precision == "bfloat16",
+            n_classes=len(self.classes_),
         )
-
-    # The steps of fit, each on its own, for whoever trains several networks at once.
 
     @contextlib.contextmanager
     def _seeded(self) -> Iterator[None]:
@@ -178,9 +212,14 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
             if weight.is_floating_point() and weight.dtype != torch.float32:
                 raise ValueError(
                     f"module must have float32 weights, as the data are, got "
-                    f"{weight.dtype} in {name!r}. Call its float() method, and use "
-                    "bfloat16=True for speed."
+                    f"{weight.dtype} in {name!r}. Call its float() method; "
+                    'precision="bfloat16" is for speed.'
                 )
+        if not any(weight.requires_grad for weight in core.parameters()):
+            raise ValueError(
+                "module has no parameter to train: it holds none, or all are frozen. "
+                "Set requires_grad of those that shall be trained."
+            )
         if self.init_scale != 1.0:
             _scale_weights(core, self.init_scale)
         return core
@@ -191,9 +230,7 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
             return None
         return int(torch.randint(2**31 - 1, ()))
 
-    def _make_recorder(
-        self, held_out: tuple[torch.Tensor, torch.Tensor] | None
-    ) -> NormRecorder:
+    def _make_recorder(self, held_out: TensorData | None) -> NormRecorder:
         return NormRecorder(
             tuple(self.norms),
             self.n_records,
@@ -230,15 +267,12 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
 
     def _make_net(
         self, core: nn.Module, recorder: NormRecorder, batch_seed: int | None
-    ) -> NeuralNetClassifier:
+    ) -> TrajectoryNet:
         """Return the skorch net that trains a network."""
         optimizer, settings = self._optimizer_settings()
-        options = {f"optimizer__{name}": value for name, value in settings.items()}
-        if isinstance(self.compile, str):
-            options["compile__backend"] = self.compile
-        return NeuralNetClassifier(
+        return TrajectoryNet(
             self._prepare(core),
-            criterion=nn.CrossEntropyLoss,
+            criterion=nn.CrossEntropyLoss if self.criterion is None else self.criterion,
             optimizer=optimizer,
             lr=self.lr,
             max_epochs=self.max_epochs,
@@ -251,25 +285,34 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
             iterator_valid=TensorBatches,
             iterator_valid__batch_size=evaluation_batch_size(self.device_),
             iterator_valid__device=self.device_,
-            callbacks=[*(self.callbacks or []), ("recorder", recorder)],
+            # The recorder comes first: a callback may end training or, at the end,
+            # bring back the best weights, and the last row is the state before that.
+            callbacks=[("recorder", recorder), *(self.callbacks or [])],
+            predict_nonlinearity=functools.partial(torch.softmax, dim=-1),
             device=self.device_,
-            compile=bool(self.compile),
             classes=np.arange(len(self.classes_)),
             verbose=self.verbose,
-            **options,
+            **{f"optimizer__{name}": value for name, value in settings.items()},
         )
 
-    def _check_training_data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return samples and their classes' numbers; learn the labels."""
+    def _check_training_data(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return samples, numbers of their classes and weights; learn the labels."""
         X, y = self._check_X_y(X, y)
+        weight = None
+        if sample_weight is not None:
+            weight = _check_weights(sample_weight, len(X))
+            X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs samples of at least 2 classes, got "
-                f"{len(self.classes_)} class: {self.classes_[0]!r}."
+                f"{len(self.classes_)} class: {self.classes_.tolist()[0]!r}."
+                + (" The sample_weight of others is 0." if weight is not None else "")
             )
         self.device_ = resolve_device(self.device)
-        return X, codes
+        return X, codes, weight
 
     def _check_parameters(self) -> None:
         check_choices(self.norms, "norms", NORMS)
@@ -282,6 +325,9 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         check_number(self.weight_decay, "weight_decay", minimum=0.0, strict=False)
         check_seed(self.random_state)
         check_number(self.momentum, "momentum", minimum=0.0, strict=False)
+        check_number(self.momentum, "momentum", maximum=1.0)
+        check_option(self.precision, "precision", PRECISIONS)
+        self._check_criterion()
         if not isinstance(self.callbacks, list | tuple | type(None)):
             raise TypeError(
                 "callbacks must be a list of skorch callbacks, got "
@@ -297,24 +343,45 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         if not callable(self.optimizer):
             check_option(self.optimizer, "optimizer", tuple(_OPTIMIZERS))
 
+    def _check_criterion(self) -> None:
+        loss = self.criterion
+        is_class = isinstance(loss, type) and issubclass(loss, nn.Module)
+        if not (loss is None or is_class or isinstance(loss, nn.Module)):
+            raise TypeError(
+                "criterion must be a torch loss, such as nn.CrossEntropyLoss or "
+                f"nn.CrossEntropyLoss(label_smoothing=0.1), or None, got {loss!r}."
+            )
+        if getattr(loss, "reduction", "mean") not in ("mean", "sum"):
+            raise ValueError(
+                'criterion must return one number, its reduction be "mean" or "sum", '
+                f"got {loss!r}."
+            )
+
     def _check_X_y(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         X = as_array(X)
-        X, y = validate_data(self, X, y, dtype=_dtypes(X), allow_nd=True)
+        if getattr(X, "ndim", 2) > 2:
+            X, y = check_X_y(X, y, dtype=[np.float32, np.uint8], allow_nd=True)
+            self.n_features_in_ = int(np.prod(X.shape[1:]))
+        else:
+            X, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
-        self._input_shape = X.shape[1:]
+        self.input_shape_ = X.shape[1:]
         return X, y
 
     def _check_X(self, X: Any) -> np.ndarray:
         X = as_array(X)
-        X = validate_data(self, X, dtype=_dtypes(X), allow_nd=True, reset=False)
-        if X.shape[1:] != self._input_shape:
+        if getattr(X, "ndim", 2) > 2:
+            X = check_array(X, dtype=[np.float32, np.uint8], allow_nd=True)
+        else:
+            X = validate_data(self, X, dtype=np.float32, reset=False)
+        if X.shape[1:] != self.input_shape_:
             raise ValueError(
-                f"X must hold samples of shape {self._input_shape}, as in fit, got "
+                f"X must hold samples of shape {self.input_shape_}, as in fit, got "
                 f"{X.shape[1:]}."
             )
         return X
 
-    def _check_eval_set(self, X: Any, y: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def _check_eval_set(self, X: Any, y: Any) -> TensorData:
         X, y = self._check_X(X), column_or_1d(y)
         if len(X) != len(y):
             raise ValueError(
@@ -327,14 +394,36 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
                 f"eval_set has the label {unknown.tolist()[0]!r}, which y has not: the "
                 "test error would count a class that could not be learned."
             )
-        return self._to_tensors(X, np.searchsorted(self.classes_, y))
+        return self._to_data(X, np.searchsorted(self.classes_, y))
 
-    def _to_tensors(
-        self, X: np.ndarray, codes: np.ndarray
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _to_data(
+        self, X: np.ndarray, codes: np.ndarray, weight: np.ndarray | None = None
+    ) -> TensorData:
         """Return samples, on the device if it has room, and targets, on it."""
-        targets = torch.as_tensor(codes, dtype=torch.long, device=self.device_)
-        return as_tensor(X, self.device_), targets
+        y = torch.as_tensor(codes, dtype=torch.long, device=self.device_)
+        factors = None
+        if weight is not None:
+            scaled = torch.as_tensor(weight / weight.mean(), dtype=torch.float32)
+            factors = scaled.to(self.device_)
+        return TensorData(as_tensor(X, self.device_), y, factors)
+
+
+def _check_weights(sample_weight: Any, n_samples: int) -> np.ndarray:
+    """Return weights of samples as an array, one each, none negative."""
+    weight = check_array(
+        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+    )
+    if weight.ndim != 1:
+        raise ValueError(
+            f"sample_weight must be one-dimensional, got shape {weight.shape}."
+        )
+    check_consistent_length(weight, range(n_samples))
+    if weight.min() < 0 or not weight.any():
+        raise ValueError(
+            "sample_weight must hold no negative number, and one above 0, got numbers "
+            f"from {weight.min():g} to {weight.max():g}."
+        )
+    return weight
 
 
 def _pair(eval_set: Any) -> Any:
@@ -343,11 +432,6 @@ def _pair(eval_set: Any) -> Any:
             f"eval_set must be a pair (X_test, y_test), got {type(eval_set).__name__}."
         )
     return eval_set
-
-
-def _dtypes(X: Any) -> list[type]:
-    """Return the types that data may keep: bytes stay bytes, the rest is float32."""
-    return [np.float32, np.uint8] if getattr(X, "ndim", 2) > 2 else [np.float32]
 
 
 def _scale_weights(module: nn.Module, factor: float) -> None:

@@ -11,10 +11,10 @@ from sklearn.utils.validation import check_array, check_X_y, validate_data
 from torch import nn
 
 from .._validation import check_integers, check_option
-from .base import RecordingClassifier
-from .devices import as_array
-from .preparation import PreparedModule
-from .presets import PRESETS, preset
+from ._base import RecordingClassifier
+from ._devices import as_array
+from ._preparation import PreparedModule
+from ._presets import PRESETS, preset
 
 __all__ = ["ImageClassifier"]
 
@@ -85,8 +85,8 @@ class ImageClassifier(RecordingClassifier):
         self._check_names(X, reset=True)
         X, y = check_X_y(as_array(X), y, dtype=_DTYPES, allow_nd=True)
         check_classification_targets(y)
-        self.n_features_in_ = X.shape[1]
         X = self._as_images(X)
+        self.n_features_in_ = int(np.prod(X.shape[1:]))
         self.image_shape_ = X.shape[1:]
         return X, y
 
@@ -149,5 +149,11 @@ class ImageClassifier(RecordingClassifier):
         last = self.channels_last
         last = self.device_ == "cpu" if last == "auto" else bool(last)
         return PreparedModule(
-            core, mean, std, self.augment, last, self.bfloat16, len(self.classes_)
+            core,
+            mean,
+            std,
+            self.augment,
+            last,
+            self.precision == "bfloat16",
+            len(self.classes_),
         )

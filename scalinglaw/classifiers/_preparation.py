@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["PreparedModule"]
+from ..integrations._scores import as_logits
+
+__all__ = ["PRECISIONS", "PreparedModule", "product_precision", "shift_and_mirror"]
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
+
+
+@contextlib.contextmanager
+def product_precision(precision: str, device: str) -> Iterator[None]:
+    """Let products of float32 numbers on a GPU be exact, or rounded to TF32.
+
+    Parameters
+    ----------
+    precision : {"float32", "tf32", "bfloat16"}
+        All but the first allow TF32; bfloat16 itself is autocast's.
+    device : str
+        Nothing changes unless it is a CUDA device: the flags are the process's.
+    """
+    if torch.device(device).type != "cuda":
+        yield
+        return
+    rounded = precision != "float32"
+    before = torch.get_float32_matmul_precision()
+    # torch rounds convolutions to TF32 unless told otherwise.
+    with torch.backends.cudnn.flags(
+        enabled=torch.backends.cudnn.enabled,
+        benchmark=torch.backends.cudnn.benchmark,
+        deterministic=torch.backends.cudnn.deterministic,
+        allow_tf32=rounded,
+    ):
+        torch.set_float32_matmul_precision("high" if rounded else "highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
 
 
 class PreparedModule(nn.Module):
@@ -76,8 +111,10 @@ class PreparedModule(nn.Module):
 
         Raises
         ------
+        TypeError
+            If the network returns no tensor.
         ValueError
-            If the network does not return one number per class.
+            If it does not return one number per class.
         """
         if self.augment and self.training:
             X = shift_and_mirror(X)
@@ -88,9 +125,9 @@ class PreparedModule(nn.Module):
             X = X.contiguous(memory_format=torch.channels_last)
         if self.autocast:
             with torch.autocast(X.device.type, dtype=torch.bfloat16):
-                logits = self.core(X).float()
+                logits = as_logits(self.core(X)).float()
         else:
-            logits = self.core(X)
+            logits = as_logits(self.core(X))
         if self.n_classes is not None and logits.shape[1:] != (self.n_classes,):
             raise ValueError(
                 f"module must return {self.n_classes} numbers for each sample, one per "
