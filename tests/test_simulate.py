@@ -147,9 +147,9 @@ def test_a_budget_ends_all_runs_at_one_norm():
 def test_larger_sizes_start_at_larger_norms_beyond_the_plateau():
     runs = _runs(_clean("start"))
     first = [run[X].iloc[0] for run in runs]
-    assert_allclose(np.diff(first), 0.4 * np.log(2), atol=0.2)
-    assert runs[0]["test_error"].iloc[0] > 0.85
-    assert runs[-1]["test_error"].iloc[0] < 0.8
+    assert_allclose(np.diff(first), 0.6 * np.log(2), atol=0.2)
+    assert runs[0]["test_error"].iloc[0] > 0.8
+    assert runs[-1]["test_error"].iloc[0] < 0.6
 
 
 def test_runs_without_a_plateau_start_within_the_law():
@@ -173,7 +173,7 @@ def test_one_checkpoint_in_twenty_spikes():
     higher = spiky > bare * (1 + 1e-9)
     assert_allclose(higher.mean(), 0.05, atol=0.015)
     assert_allclose(spiky[~higher], bare[~higher])
-    assert np.log(spiky / bare)[higher].mean() > 0.4
+    assert np.log(spiky / bare)[higher].mean() > 0.6
 
 
 def test_a_warm_up_lowers_the_norm_before_it_grows():

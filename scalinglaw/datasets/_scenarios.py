@@ -36,7 +36,7 @@ SCENARIOS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
             "n_test": 10_000,
         },
         # How runs begin.
-        "start": {"start_growth": 0.4},
+        "start": {"start_growth": 0.6, "plateau_length": 0.6, "plateau_width": 0.3},
         "no_plateau": {"plateau_length": -0.5},
         "transient": {"transient": 0.7},
         "warmup": {"warmup": 0.6},
@@ -77,6 +77,7 @@ SCENARIOS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
             "plateau_width": 0.5,
             "plateau_length": 1.5,
             "start_growth": 0.5,
+            "stretch": 0.75,
         },
         "no_law": {"curvature": 0.3},
     }

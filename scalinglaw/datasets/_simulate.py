@@ -164,7 +164,7 @@ def make_trajectories(
     ar_sd, ar_coef : float
         Standard deviation and autocorrelation of the noise between checkpoints.
     spikes : float
-        Share of checkpoints whose error is higher by 0.7 e-folds on average.
+        Share of checkpoints whose error is higher by an e-fold on average.
     failed_seeds : int
         Runs of each train size that never learn or, as often, diverge.
     n_test : int or None
@@ -321,7 +321,7 @@ def make_trajectories(
     if fold_back > 0:
         x = x - fold_back * unit * np.clip((time - 1) / _FOLD + 1, 0.0, 1.0)
     if spikes > 0:
-        y += (rng.random(y.shape) < spikes) * rng.exponential(0.7, y.shape)
+        y += (rng.random(y.shape) < spikes) * rng.exponential(1.0, y.shape)
     for run in np.flatnonzero(np.tile(np.arange(n_seeds), len(sizes)) < failed_seeds):
         _fail(rng, x[run], y[run], height, unit)
     error = np.exp(y) + offset
