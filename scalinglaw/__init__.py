@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         compare_exponents,
         required_seeds,
     )
+    from .logs import read_runs
     from .perceptron import LogisticPerceptron, make_teacher_student
     from .plotting import ScalingLawDisplay
     from .recorder import TrajectoryRecorder, record_steps
@@ -55,6 +56,7 @@ _HOME = {
     "compare_exponents": "laws",
     "concat_trajectories": "trajectories",
     "make_teacher_student": "perceptron",
+    "read_runs": "logs",
     "read_trajectories": "trajectories",
     "record_steps": "recorder",
     "required_seeds": "laws",
@@ -83,6 +85,7 @@ __all__ = [
     "exceptions",
     "make_teacher_student",
     "norms",
+    "read_runs",
     "read_trajectories",
     "record_steps",
     "required_seeds",

@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["parse_csv", "parse_parquet", "write_csv", "write_parquet"]
+__all__ = [
+    "check_inflation",
+    "parse_csv",
+    "parse_parquet",
+    "write_csv",
+    "write_parquet",
+]
 
 # A file of some kilobytes may ask for any number of columns, and by compression for
 # any number of cells. What no log needs is refused before memory is taken.
@@ -39,7 +45,9 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     table.to_csv(path, index=False)
 
 
-def parse_csv(data: bytes, delimiter: str = ",", text: tuple[str, ...] = ()) -> Any:
+def parse_csv(
+    data: bytes, delimiter: str = ",", *, index_allowed: bool = False
+) -> pd.DataFrame:
     """Return the table that the bytes of a CSV file spell, cell by cell.
 
     Parameters
@@ -48,8 +56,9 @@ def parse_csv(data: bytes, delimiter: str = ",", text: tuple[str, ...] = ()) -> 
         Content of the file, in UTF-8.
     delimiter : str, default=","
         What stands between cells.
-    text : tuple of str
-        Columns, beside ``model``, whose cells are kept as text.
+    index_allowed : bool, default=False
+        Whether the first column may have no name, as the index of a DataFrame that
+        was written along has none; it is left out.
 
     Returns
     -------
@@ -63,10 +72,10 @@ def parse_csv(data: bytes, delimiter: str = ",", text: tuple[str, ...] = ()) -> 
         names.
     """
     content = data.decode("utf-8-sig")
-    names = _check_shape(content, delimiter)
+    names = _check_shape(content, delimiter, index_allowed)
     # pandas takes "NA", "None" and the like for missing even where a dtype or a
     # converter says that they are text; with a mark in front they are not.
-    marked = [name for name in ("model", *text) if name in names]
+    marked = ["model"] if "model" in names else []
     table = pd.read_csv(
         io.StringIO(content, newline=""),
         sep=delimiter,
@@ -78,10 +87,10 @@ def parse_csv(data: bytes, delimiter: str = ",", text: tuple[str, ...] = ()) -> 
     for name in marked:
         cells = table[name].str.removeprefix("=")
         table[name] = cells.where(cells != "")
-    return table
+    return table.iloc[:, 1:] if names[0] == "" else table
 
 
-def _check_shape(content: str, delimiter: str) -> list[str]:
+def _check_shape(content: str, delimiter: str, index_allowed: bool) -> list[str]:
     """Return the names of the columns of a CSV whose rows are all as long as they."""
     rows = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter)
     names: list[str] = []
@@ -89,7 +98,7 @@ def _check_shape(content: str, delimiter: str) -> list[str]:
         if not row:
             continue  # an empty line
         if not names:
-            names = _check_header(row)
+            names = _check_header(row, index_allowed)
         elif len(row) != len(names):
             raise ValueError(
                 f"row {number} (line {rows.line_num}) has {len(row)} cells under "
@@ -100,10 +109,11 @@ def _check_shape(content: str, delimiter: str) -> list[str]:
     return names
 
 
-def _check_header(names: list[str]) -> list[str]:
+def _check_header(names: list[str], index_allowed: bool) -> list[str]:
     if len(names) > _MAX_COLUMNS:
         raise ValueError(f"it has {len(names)} columns, of {_MAX_COLUMNS} at most.")
-    if "" in names:
+    named = names[1:] if index_allowed else names
+    if "" in named:
         raise ValueError(
             f"column {names.index('') + 1} has no name. If it is the index of a "
             "DataFrame, write the file with index=False."
@@ -195,10 +205,17 @@ def _check_size(metadata: Any, n_bytes: int) -> None:
     rows = max(
         metadata.num_rows, sum(metadata.row_group(group).num_rows for group in groups)
     )
-    _check_inflation(8 * rows * metadata.num_columns, n_bytes)
+    check_inflation(8 * rows * metadata.num_columns, n_bytes)
 
 
-def _check_inflation(size: int, n_bytes: int) -> None:
+def check_inflation(size: int, n_bytes: int) -> None:
+    """Refuse a table of `size` bytes that a file of `n_bytes` would become.
+
+    Parameters
+    ----------
+    size, n_bytes : int
+        Bytes in memory, and of the file.
+    """
     if size > max(_FREE_BYTES, _MAX_INFLATION * n_bytes):
         raise ValueError(
             f"its {n_bytes} bytes would become a table of {size} bytes: "
@@ -221,4 +238,4 @@ def _check_text(data: bytes, texts: list[str], options: dict[str, Any]) -> None:
             lengths = np.asarray(pc.binary_length(chunk.dictionary).fill_null(0))
             indices = np.asarray(chunk.indices.fill_null(0))
             size += int(lengths[indices].astype(np.int64).sum()) if len(lengths) else 0
-    _check_inflation(size, len(data))
+    check_inflation(size, len(data))

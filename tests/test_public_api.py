@@ -29,6 +29,7 @@ PUBLIC = {
     "exceptions",
     "make_teacher_student",
     "norms",
+    "read_runs",
     "read_trajectories",
     "record_steps",
     "required_seeds",
