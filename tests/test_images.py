@@ -211,3 +211,92 @@ def test_fashion_mnist_of_the_debian_package_is_read(monkeypatch, tmp_path):
     assert X.shape == (70_000, 1, 28, 28)
     assert_array_equal(np.bincount(y), 7000)
     assert round(X[:60_000].mean() / 255, 4) == 0.2860
+
+
+def _write_part(folder, **arrays):
+    for name, values in arrays.items():
+        kind = "images-idx3" if values.ndim == 3 else "labels-idx1"
+        part = "train" if name.startswith("train") else "t10k"
+        _write_idx(folder / f"{part}-{kind}-ubyte", values, False)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        # The labels of the two parts are swapped: their sum is right.
+        (
+            {"train_labels": np.zeros(4), "test_labels": np.zeros(6)},
+            r"train-labels-idx1-ubyte holds 4 labels for 6 images",
+        ),
+        ({"test_labels": np.zeros(3)}, "t10k-labels-idx1-ubyte holds 3 labels for 4"),
+        ({"train_labels": np.arange(5, 11)}, r"labels from 5 to 10, .* are 0 to 9"),
+        ({"train_images": np.zeros((28, 28, 6))}, "6 labels for 28 images"),
+        ({"train_images": np.zeros((6, 14, 56))}, "images of 14 by 56 pixels"),
+    ],
+)
+def test_images_and_labels_that_do_not_belong_together_are_refused(
+    tmp_path, arrays, message
+):
+    folder = tmp_path / "MNIST" / "raw"
+    _write_mnist(folder)
+    _write_part(folder, **arrays)
+    with pytest.raises(ValueError, match=message):
+        load_images("mnist", root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"labels": [1, 2]}, "holds 2 labels for 3 images"),
+        ({"labels": [1, 2, 10]}, "labels from 1 to 10, and the classes .* 0 to 9"),
+        ({"labels": [1, 2, -1]}, "labels from -1 to 2"),
+        ({"labels": [1.0, 2.0, 3.0]}, "must hold whole labels in one row"),
+        ({"labels": ["a", "b", "c"]}, "not numbers"),
+        ({"labels": [2**70, 1, 2]}, "not numbers"),
+        ({"data": np.full((3, 3072), 0.5)}, r"must hold bytes, .* float64, from 0.5"),
+        ({"data": np.full((3, 3072), 256)}, r"must hold bytes, .* int64, from 256"),
+        ({"data": np.full((3, 3072), -1)}, "must hold bytes, from 0 to 255"),
+        ({"data": np.zeros((3072, 3), np.uint8)}, r"shape \(3072, 3\)"),
+        ({"data": np.zeros((3, 32, 32, 3), np.uint8)}, r"shape \(3, 32, 32, 3\)"),
+        ({"data": [0, 1, 2]}, r"shape \(3,\)"),
+        ({"labels": None}, "it lacks labels"),
+        ({"labels": None, "data": None}, "it lacks data and labels"),
+    ],
+)
+def test_a_batch_that_is_none_is_named(tmp_path, content, message):
+    _, _, first = _write_cifar(tmp_path, "cifar10")
+    whole = {"data": np.zeros((3, 3072), np.uint8), "labels": [0, 1, 9], **content}
+    whole = {key: value for key, value in whole.items() if value is not None}
+    first.write_bytes(pickle.dumps(whole, protocol=2))
+    with pytest.raises(ValueError, match=message) as caught:
+        load_images("cifar10", root=tmp_path)
+    assert str(first) in str(caught.value)
+
+
+def test_a_batch_of_something_else_is_named(tmp_path):
+    _, _, first = _write_cifar(tmp_path, "cifar10")
+    first.write_bytes(pickle.dumps([1, 2]))
+    with pytest.raises(ValueError, match=r"data_batch_1 is not .* holds no dictionary"):
+        load_images("cifar10", root=tmp_path)
+
+
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused(tmp_path):
+    folder = tmp_path / "MNIST" / "raw"
+    _write_mnist(folder)
+    path = folder / "train-images-idx3-ubyte"
+    header = bytes([0, 0, 8, 3])
+    for shape, tail, message in (
+        ((2**31, 28, 28), b"", "is damaged, or too large"),
+        ((6, 28, 28), bytes(10**7), "more values for a shape of"),
+    ):
+        sizes = b"".join(n.to_bytes(4, "big") for n in shape)
+        path.unlink(missing_ok=True)
+        packed = gzip.compress(header + sizes + tail)
+        path.with_name(f"{path.name}.gz").write_bytes(packed)
+        with pytest.raises(ValueError, match=message):
+            load_images("mnist", root=tmp_path)
+
+
+def test_a_root_is_a_path():
+    with pytest.raises(TypeError, match=r"root must be a path, got 3\."):
+        load_images("mnist", root=3)

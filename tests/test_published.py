@@ -123,3 +123,25 @@ def test_other_files_are_named_for_what_they_are(tmp_path):
     (tmp_path / "pickle.npy").write_bytes(pickle.dumps({"P_arr": [1]}))
     with pytest.raises(ValueError, match="not a readable data file"):
         read_published(tmp_path / "pickle.npy")
+
+
+@pytest.mark.parametrize("name", ["P_arr", "gamma_1", "seed_arr"])
+@pytest.mark.parametrize("value", ["text", {"a": 1}, [[1.0]], [2**70], None])
+def test_values_that_are_no_numbers_are_named(tmp_path, name, value):
+    content = {**_content(), name: value}
+    path = _save(tmp_path / "words.npy", content)
+    with pytest.raises(
+        ValueError, match=rf"words.npy is damaged at {name}: .* not num"
+    ):
+        read_published(path)
+
+
+def test_no_byte_of_a_header_is_carried_out(tmp_path):
+    # numpy reads a header as Python code, and may crash on one.
+    path = tmp_path / "deep.npy"
+    for text in (b"-" * 9000 + b"1", b"(" * 9000, b"{'descr': __import__('os')}"):
+        header = text + b"\n"
+        start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+        path.write_bytes(start + header + pickle.dumps({}))
+        with pytest.raises(ValueError, match="header is not one that numpy writes"):
+            read_published(path)

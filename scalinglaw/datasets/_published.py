@@ -1,8 +1,6 @@
 """The paper's aggregated data files, read without executing what they hold.
 
-The files are pickled dictionaries inside ``.npy``: a pickle may name any function
-to call. Here only the constructors of numpy's arrays, dtypes and scalars may be
-named, and everything else is refused before it is looked up.
+The files are pickled dictionaries inside ``.npy``.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..trajectories import check_trajectories, concat_trajectories
-from ._pickles import NumbersOnly
+from ._pickles import numbers_of, object_of_npy, read_pickle
 
 __all__ = ["read_published"]
 
@@ -50,7 +48,8 @@ def read_published(path: str | os.PathLike) -> pd.DataFrame:
     ------
     ValueError
         If the file is damaged, is of another form, or holds anything but
-        numbers in numpy's arrays; nothing in it is executed.
+        numbers in numpy's arrays; nothing in it is executed. Every damage ends in
+        this error, which names the file.
     FileNotFoundError
         If there is no such file.
 
@@ -64,20 +63,19 @@ def read_published(path: str | os.PathLike) -> pd.DataFrame:
     if missing:
         raise ValueError(
             f"{path} lacks {', '.join(missing)}: it is not an aggregated file of the "
-            f"paper, it holds {', '.join(map(str, content)) or 'nothing'}."
+            f"paper, it holds {ascii(', '.join(content)[:200])[1:-1] or 'nothing'}."
         )
-    try:
-        arrays = {name: np.asarray(content[name], dtype=float) for name in _NEEDED}
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} holds something other than numbers: {error}"
-        ) from error
-    table = _to_table(path, arrays)
+    used = [name for name in (*_NEEDED, *_OWN_EXPONENTS, "seed_arr") if name in content]
+    arrays = {}
+    for name in used:
+        try:
+            arrays[name] = numbers_of(content[name]).astype(float)
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged at {name}: {error}.") from error
+    table = _to_table(path, {name: arrays[name] for name in _NEEDED})
     table.attrs["published"] = {
-        name: np.asarray(content[name], dtype=float).tolist()
-        for name in _OWN_EXPONENTS
-        if name in content
-    } | {"n_seeds": int(np.size(content.get("seed_arr", 0)))}
+        name: arrays[name].tolist() for name in _OWN_EXPONENTS if name in arrays
+    } | {"n_seeds": arrays["seed_arr"].size if "seed_arr" in arrays else 1}
     return table
 
 
@@ -148,26 +146,13 @@ def _wrong_shape(path: Path, arrays: dict[str, np.ndarray]) -> ValueError:
 
 def _load(path: Path) -> dict[str, Any]:
     """Return the dictionary in an .npy file of one object."""
-    with open(path, "rb") as file:
-        try:
-            version = np.lib.format.read_magic(file)
-            read_header = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[version]
-            shape, _, dtype = read_header(file)
-            if shape != () or not dtype.hasobject:
-                raise ValueError(
-                    f"it holds an array of shape {shape} and dtype {dtype}"
-                )
-            outer = NumbersOnly(file).load()
-            content = outer.item() if isinstance(outer, np.ndarray) else outer
-        except Exception as error:
-            # Damaged pickles raise errors of many kinds, all with one meaning here.
-            raise ValueError(
-                f"{path} is not a readable data file of the paper, or not a safe one: "
-                f"{error}. Nothing in it was executed."
-            ) from error
+    try:
+        content = read_pickle(object_of_npy(path.read_bytes()))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not a readable data file of the paper, or not a safe one: "
+            f"{error}. Nothing in it was executed."
+        ) from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not a dictionary.")
+        raise ValueError(f"{path} holds no dictionary, as the paper's files do.")
     return content
