@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
+import scalinglaw
 from scalinglaw import (
     ScalingLawEstimator,
     concat_trajectories,
@@ -17,8 +18,8 @@ from scalinglaw import (
     write_trajectories,
 )
 from scalinglaw.cli import main
-from scalinglaw.cli.output import print_table
-from scalinglaw.datasets import make_trajectories
+from scalinglaw.cli._output import print_table
+from scalinglaw.datasets import SCENARIOS, make_trajectories
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,9 @@ def _run(capsys, monkeypatch, *arguments):
 def test_fit_prints_the_exponents(capsys, monkeypatch, table_file):
     status, out, _ = _run(capsys, monkeypatch, "fit", table_file)
     assert status == 0
-    assert "gamma_predicted" in out
-    assert "do not contradict the law" in " ".join(out.split())
+    words = " ".join(out.split())
+    assert words.index("do not contradict the law") < words.index("gamma_predicted")
+    assert "*" not in out
 
 
 def test_fit_as_json_is_what_the_estimator_says(capsys, monkeypatch, table_file):
@@ -116,39 +118,88 @@ def test_theory_prints_exact_errors(capsys, monkeypatch):
     assert_allclose(rows[1]["norm 2"], theory.generalization_error(10.0, 2.0))
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_run_trains_and_writes_table_and_figures(capsys, monkeypatch, tmp_path):
-    status, out, _ = _run(
-        capsys,
-        monkeypatch,
-        "run",
-        "--width",
-        "2,4",
-        "--max-epochs",
-        "4",
-        "--train-sizes",
-        "50,100,200,400",
-        "--n-seeds",
-        "2",
-        "--lr",
-        "0.01",
-        "--output",
-        tmp_path,
-        "--cache-dir",
-        tmp_path / "cache",
-        "--json",
-    )
+def test_exponents_that_are_not_resolved_are_marked(capsys, monkeypatch, tmp_path):
+    path = tmp_path / "broad.parquet"
+    write_trajectories(make_trajectories(**SCENARIOS["broad"], random_state=0), path)
+    status, out, err = _run(capsys, monkeypatch, "fit", path)
     assert status == 0
-    assert "gamma1" in json.loads(out)["exponents"]
-    assert len(read_trajectories(tmp_path / "trajectories.parquet")) > 50
-    assert (tmp_path / "collapse.png").exists()
-    status, out, _ = _run(capsys, monkeypatch, "fit", tmp_path / "cache", "--json")
+    assert "gamma1 *" in out
+    assert "gamma_predicted *" in out
+    assert "gamma2 *" not in out
+    lines = err.splitlines()
+    assert lines
+    assert len(lines) == len(set(lines))
+    assert all(line.startswith("warning: ") for line in lines)
+
+
+def test_advice_is_given_in_options(capsys, monkeypatch, tmp_path):
+    path = tmp_path / "short.parquet"
+    write_trajectories(make_trajectories(**SCENARIOS["budget"], random_state=0), path)
+    _, _, err = _run(capsys, monkeypatch, "fit", path, "--landmark", "minimum")
+    assert "use --landmark knee" in err
+    assert "landmark=" not in err
+
+
+def test_tables_of_one_model_are_fitted_together(capsys, monkeypatch, tmp_path):
+    table = make_trajectories(random_state=0)
+    for seed, part in table.groupby("seed"):
+        write_trajectories(part, tmp_path / f"seed{seed}.csv")
+    files = sorted(tmp_path.glob("*.csv"))
+    status, out, _ = _run(capsys, monkeypatch, "fit", *files, "--json")
     assert status == 0
+    expected = ScalingLawEstimator().fit(table).gamma1_.estimate
+    assert json.loads(out)["exponents"]["gamma1"]["estimate"] == pytest.approx(expected)
+
+
+def test_the_only_norm_of_a_table_need_not_be_named(capsys, monkeypatch, tmp_path):
+    table = make_trajectories(random_state=0)
+    path = tmp_path / "rms.parquet"
+    columns = {"log_spectral_complexity": "log_rms"}
+    write_trajectories(table.rename(columns=columns), path)
+    status, out, _ = _run(capsys, monkeypatch, "fit", path, "--json")
+    assert status == 0
+    assert json.loads(out)["parameters"]["norm"] == "rms"
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("a.svg", b"<?xml"), ("a.pdf", b"%PDF"), ("a.png", b"\x89PNG")],
+)
+def test_plot_writes_the_format_of_the_suffix(
+    capsys, monkeypatch, table_file, tmp_path, name, start
+):
+    path = tmp_path / "new" / name
+    arguments = ("plot", table_file, "--kind", "collapse", "--output", path)
+    status, out, err = _run(capsys, monkeypatch, *arguments)
+    assert (status, out) == (0, "")
+    assert path.read_bytes().startswith(start)
+    assert err.splitlines()[-1] == f"wrote {path}"
+    assert [file.name for file in path.parent.iterdir()] == [name]
+
+
+def test_the_version_is_that_of_the_package(capsys, monkeypatch):
+    status, out, _ = _run(capsys, monkeypatch, "--version")
+    assert (status, out.strip()) == (0, scalinglaw.__version__)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "npy"])
+@pytest.mark.parametrize("damage", ["empty", "junk", "truncated"])
+def test_a_damaged_file_is_one_line_and_no_traceback(
+    capsys, monkeypatch, table_file, tmp_path, suffix, damage
+):
+    path = tmp_path / f"damaged.{suffix}"
+    whole = table_file.read_bytes()
+    content = {"empty": b"", "junk": b"\x00\xff\x93NUMPY" * 9, "truncated": whole[:900]}
+    path.write_bytes(content[damage])
+    status, out, err = _run(capsys, monkeypatch, "fit", path)
+    assert (status, out) == (1, "")
+    assert len(err.splitlines()) == 1
+    assert err.startswith("error: ")
 
 
 @pytest.mark.slow
 def test_the_demo_runs_on_a_small_budget(capsys, monkeypatch, tmp_path):
-    status, out, _ = _run(
+    status, out, err = _run(
         capsys,
         monkeypatch,
         "demo",
@@ -163,21 +214,26 @@ def test_the_demo_runs_on_a_small_budget(capsys, monkeypatch, tmp_path):
     assert "Small CNN on scikit-learn's digits" in out
     assert "Logistic perceptron on a teacher" in out
     assert "Training was" in out
-    for name in ("digits", "perceptron"):
-        assert len(read_trajectories(tmp_path / f"{name}.parquet")) > 100
-        assert (tmp_path / f"{name}_norm.png").stat().st_size > 10_000
+    for name in ("cnn", "perceptron"):
+        assert len(read_trajectories(tmp_path / "trajectories" / f"{name}.parquet")) > 9
+        figure = tmp_path / "figures" / f"{name}_norm.png"
+        assert figure.stat().st_size > 10_000
+    assert err.splitlines()[-1].startswith("done in ")
+    assert f"open {tmp_path / 'report.html'}" in err
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["fit", "nothing.parquet"], 1, "nothing.parquet"),
-        (["fit", "table.txt"], 1, "path must end in .parquet or .csv"),
+        (["fit", "nothing.parquet"], 1, "error: there is no file nothing.parquet."),
+        (["run", "nothing.toml"], 1, "error: there is no file nothing.toml."),
+        (["plot", "TABLE", "--kind", "all"], 1, "--kind must be one of 'norm'"),
+        (["plot", "TABLE", "--output", "a.doc"], 1, "--output must end in .svg, .pdf"),
         (["fit", "TABLE", "--norm", "path"], 1, "lacks the column log_path"),
         (["fit", "TABLE", "--window", "wide"], 2, "must be LOW,HIGH"),
         (["fit", "TABLE", "--method", "best"], 1, "method must be one of"),
         (["fit", "TABLE", "--model", "cnn"], 1, "--model cnn is not in"),
-        (["run", "--model", "mlp"], 1, "--model must be one of"),
+        (["run", "--model", "lstm"], 1, "--model must be one of"),
         (["theory", "0.001"], 1, "alpha must be from 0.1"),
         (["fits"], 2, "No such command"),
     ],
@@ -251,7 +307,7 @@ def test_a_killed_worker_is_one_line_and_no_traceback(capsys, monkeypatch):
         raise BrokenExecutor
 
     # The package has an attribute of the module's name.
-    monkeypatch.setattr(sys.modules["scalinglaw.cli.app"], "app", broken)
+    monkeypatch.setattr(sys.modules["scalinglaw.cli._app"], "app", broken)
     status, _, err = _run(capsys, monkeypatch, "demo")
     assert status == 1
     assert "a worker process was killed, probably for want of memory" in err

@@ -10,8 +10,9 @@ import time
 import pytest
 from pandas.testing import assert_frame_equal
 
-from scalinglaw import read_trajectories
+from scalinglaw import TrajectorySweep, read_trajectories
 from scalinglaw.cli import main
+from scalinglaw.study import read_study
 from scalinglaw.sweep import read_records
 
 STUDY = """
@@ -102,9 +103,11 @@ def test_folders_on_the_command_line_win_over_the_file(
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["STUDY", "--lr", "0.1"], 2, "--lr does not go with a study"),
+        (["STUDY", "--data", "digits"], 2, "--data does not go with a study"),
+        (["STUDY", "--set", "n_seeds"], 2, "--set must be KEY=VALUE, such as sweep."),
+        (["STUDY", "--set", "sweep.seeds=1"], 1, "sweep.seeds is not a key of a study"),
         (["STUDY", "--model", "cnn"], 2, "--model does not go with a study"),
-        (["STUDY", "--n-jobs", "0"], 1, "error: --n-jobs must not be 0"),
+        (["STUDY", "--n-jobs", "0"], 1, "sweep.n_jobs must not be 0"),
         (["missing.toml"], 1, "missing.toml"),
     ],
 )
@@ -155,44 +158,76 @@ def test_an_interrupted_study_says_how_to_go_on_and_does(capsys, monkeypatch, st
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "message"),
+    ("arguments", "message"),
     [
-        ("--train-sizes 50,abc", 2, "--train-sizes must be integers with commas"),
-        ("--train-sizes 50,100,", 2, "such as 50,100, got '50,100,'"),
-        ("--train-sizes 50,0", 1, "--train-sizes[1] must be at least 1, got 0"),
-        ("--width a", 2, "--width must be integers with commas in between"),
-        ("--width 8,0", 1, "--width[1] must be at least 1, got 0"),
-        ("--data foo", 1, "--data must be one of 'digits'"),
-        ("--n-jobs 0", 1, "--n-jobs must not be 0; -1 means one run per core"),
-        ("--n-seeds 0", 1, "--n-seeds must be at least 1, got 0"),
-        ("--max-epochs 0", 1, "max_epochs must be at least 1, got 0"),
-        ("--model vit --width 30", 1, "n_heads must divide width, got 4 and 30"),
-        ("--model perceptron --width 8", 2, "--width does not go with --model perc"),
-        ("--model perceptron --lr 0.1", 2, "--lr does not go with --model perceptron"),
-        ("--model perceptron --max-epochs 3", 2, "--max-epochs does not go with"),
+        ("--set sweep.train_sizes=50", "sweep.train_sizes must be a sequence of int"),
+        ("--set sweep.train_sizes=[50,0]", "train_sizes[1] must be at least 1, got 0"),
+        ("--set models.cnn.conv_widths=a", "models.cnn.conv_widths must be a sequence"),
+        ("--data foo", "--data must be one of 'digits'"),
+        ("--n-jobs 0", "sweep.n_jobs must not be 0; -1 means one run per core"),
+        ("--set models.cnn.max_epochs=0", "max_epochs must be at least 1, got 0"),
+        ("--model vit --set models.vit.width=30", "n_heads must divide width, got 4"),
+        (
+            "--model perceptron --set models.perceptron.max_epochs=1",
+            "max_epochs is not a key",
+        ),
     ],
 )
 def test_options_are_checked_by_their_names_before_anything_is_trained(
-    capsys, monkeypatch, tmp_path, arguments, status, message
+    capsys, monkeypatch, tmp_path, arguments, message
 ):
     output = tmp_path / "results"
     found, out, err = _run(capsys, monkeypatch, *arguments.split(), "--output", output)
-    assert (found, out) == (status, "")
-    assert message in " ".join(err.replace("│", " ").split())
+    assert (found, out) == (1, "")
+    assert message in " ".join(err.split())
     assert not output.exists()
 
 
-_QUICK = ("--train-sizes", "50,100", "--n-seeds", "1", "--max-epochs", "1")
+_QUICK = (
+    *("--set", "sweep.train_sizes=[50, 100]", "--set", "sweep.n_seeds=1"),
+    *("--set", "models.cnn.max_epochs=1", "--set", "models.cnn.conv_widths=[2]"),
+)
 
 
-def test_runs_of_one_model_are_kept_below_the_output(capsys, monkeypatch, tmp_path):
-    arguments = [*_QUICK, "--width", "2", "--output", tmp_path]
-    _run(capsys, monkeypatch, *arguments)
-    kept = read_records(tmp_path / "cache")
+def test_one_model_by_options_is_a_study_whose_file_is_kept(
+    capsys, monkeypatch, tmp_path
+):
+    arguments = [*_QUICK, "--set", "law.landmark=minimum", "--output", tmp_path]
+    _run(capsys, monkeypatch, "--model", "cnn", "--data", "digits", *arguments)
+    study = read_study(tmp_path / "study.toml")
+    assert study.output.resolve() == tmp_path
+    assert study.law == {"landmark": "minimum"}
+    assert study.sweep["train_sizes"] == [50, 100]
+    assert study.models["cnn"].classifier.conv_widths == (2,)
+    kept = read_records(study.cache / "cnn")
     assert len(kept) == 2
-    assert len(read_trajectories(tmp_path / "trajectories.parquet"))
-    _run(capsys, monkeypatch, *arguments)
-    assert_frame_equal(read_records(tmp_path / "cache"), kept)
+    assert len(read_trajectories(tmp_path / "trajectories" / "cnn.parquet"))
+    report = (tmp_path / "report.html").read_text()
+    assert "data.name = &#34;digits&#34;" in report
+    _run(capsys, monkeypatch, tmp_path / "study.toml")
+    assert_frame_equal(read_records(study.cache / "cnn"), kept)
+
+
+def test_a_dry_run_checks_everything_and_writes_nothing(capsys, monkeypatch, study):
+    status, out, _ = _run(capsys, monkeypatch, study, "--dry-run", "--json")
+    assert status == 0
+    plan = json.loads(out)["models"]
+    assert {name: row["runs"] for name, row in plan.items()} == {"mlp": 8, "linear": 8}
+    large = "sweep.train_sizes=[50, 5000]"
+    status, out, err = _run(capsys, monkeypatch, study, "--dry-run", "--set", large)
+    assert (status, out) == (1, "")
+    assert "sweep.train_sizes asks for 5000 samples" in err
+    assert [path.name for path in study.parent.iterdir()] == ["study.toml"]
+
+
+def test_images_that_are_not_there_are_asked_for_in_words_of_the_command(
+    capsys, monkeypatch, tmp_path
+):
+    arguments = ["--data", "mnist", "--set", f"data.root={tmp_path}", "--dry-run"]
+    status, _, err = _run(capsys, monkeypatch, *arguments)
+    assert status == 1
+    assert "--download" in err
+    assert "download=True" not in err
 
 
 @pytest.mark.parametrize("kind", ["one model", "study"])
@@ -218,14 +253,15 @@ def test_what_stands_in_the_way_of_tables_is_told_before_training(
 
 
 # Pooling leaves nothing of the digits, which only the data can tell.
-_TOO_DEEP = "8,8,8,8,8,8,8,8"
+_TOO_DEEP = "[8, 8, 8, 8, 8, 8, 8, 8]"
 
 
 def test_where_all_runs_fail_the_first_reason_is_given_and_no_option_of_python(
     capsys, monkeypatch, tmp_path
 ):
+    too_deep = f"models.cnn.conv_widths={_TOO_DEEP}"
     status, out, err = _run(
-        capsys, monkeypatch, *_QUICK, "--width", _TOO_DEEP, "--output", tmp_path
+        capsys, monkeypatch, *_QUICK, "--set", too_deep, "--output", tmp_path
     )
     assert (status, out) == (1, "")
     last = err.splitlines()[-1]
@@ -239,7 +275,7 @@ def test_a_model_without_a_run_is_in_the_report_and_in_the_status(
 ):
     study.write_text(
         f'{study.read_text()}\n[models.deep]\nclassifier = "cnn"\n'
-        f"conv_widths = [{_TOO_DEEP}]\n"
+        f"conv_widths = {_TOO_DEEP}\n"
     )
     status, out, err = _run(capsys, monkeypatch, study, "--json")
     assert status == 1
@@ -248,16 +284,16 @@ def test_a_model_without_a_run_is_in_the_report_and_in_the_status(
     report = (study.parent / "study-results" / "report.html").read_text()
     assert "16 runs of 2 models on digits" in report
     assert "No run of deep succeeded" in report
-    section = report.partition("<h2>deep</h2>")[2]
+    section = report.partition('<h2 id="model-3">deep</h2>')[2]
     assert "No run succeeded: 8 runs of 8 failed" in section
     assert "Runs that failed." in section
 
 
 def test_ctrl_c_in_one_model_says_where_its_runs_are(capsys, monkeypatch, tmp_path):
     def interrupted(sweep, X, y):
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt if len(X) else ValueError
 
-    monkeypatch.setattr("scalinglaw.study.running.train", interrupted)
+    monkeypatch.setattr(TrajectorySweep, "fit", interrupted)
     status, _, err = _run(capsys, monkeypatch, *_QUICK, "--output", tmp_path)
     assert status == 130
     assert f"finished runs are in {tmp_path / 'cache'}: the same command" in err
@@ -273,7 +309,7 @@ def test_a_killed_worker_is_told_from_ctrl_c(capsys, monkeypatch, study):
     )
     settings = study.read_text().partition("[models.mlp]")[0]
     study.write_text(
-        f"{settings}stack = false\n[models.mine]\nclassifier = 'module'\n"
+        f"{settings}\n[models.mine]\nclassifier = 'module'\n"
         "module = 'net_that_is_killed:build'\n"
     )
     status, out, err = _run(capsys, monkeypatch, study, "--n-jobs", 2)

@@ -1,5 +1,5 @@
 """The ``scalinglaw`` command: one file per subcommand."""
 
-from .app import app, main
+from ._app import app, main
 
 __all__ = ["app", "main"]

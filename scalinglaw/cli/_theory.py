@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import typer
 
-from .output import print_json, print_table
+from ._output import print_json, print_table
+from ._tables import Json
 
 __all__ = ["theory"]
 
@@ -22,9 +23,7 @@ def theory(
         list[float],
         typer.Option(help="Also the error at this norm, 1e-3 to 1e6; repeatable."),
     ] = [],  # noqa: B006 (typer reads the default, nothing writes to it)
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object.")
-    ] = False,
+    json: Json = False,
 ) -> None:
     """Print the exact errors of the logistic perceptron.
 

@@ -1,0 +1,221 @@
+"""How results are shown: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from ..laws import ExponentComparison, ScalingLawEstimator
+
+__all__ = [
+    "WORKER_KILLED",
+    "comparison_to_dict",
+    "law_to_dict",
+    "print_json",
+    "print_table",
+    "print_text",
+    "say",
+    "say_warnings",
+    "show_comparison",
+    "show_law",
+    "spoken_warnings",
+]
+
+WORKER_KILLED = (
+    "a worker process was killed, probably for want of memory: fewer --n-jobs need "
+    "less of it."
+)
+# What messages advise as Python writes it, and the command has as an option.
+_OPTIONS = (
+    "confidence_level",
+    "download",
+    "landmark",
+    "margin",
+    "metric",
+    "min_train_size",
+    "norm",
+    "offset",
+    "window",
+)
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print one line on standard error, however long: a path is not broken in two.
+
+    Everything but results goes there: a pipe or --json must see nothing else.
+    """
+    from ..study._words import in_words_of
+
+    line = " ".join(part.strip() for part in text.splitlines())
+    # Names and paths may have brackets, which are no markup.
+    Console(stderr=True, markup=False, emoji=False).print(
+        in_words_of(line, _OPTIONS, _as_option),
+        style=style,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def say_warnings(texts: Iterable[str], about: str = "") -> None:
+    """Print warnings on standard error, one a line, each once."""
+    for text in dict.fromkeys(texts):
+        say(f"warning: {about}{': ' if about else ''}{text}", style="yellow")
+
+
+@contextmanager
+def spoken_warnings() -> Iterator[list[str]]:
+    """Print warnings at the end, as one line each without source lines."""
+    remarks: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield remarks
+    say_warnings([*(str(warning.message) for warning in caught), *remarks])
+
+
+def print_text(text: str, style: str | None = None) -> None:
+    """Print a paragraph on standard output, names in it as they are."""
+    Console(markup=False, emoji=False).print(text, style=style, highlight=False)
+
+
+def print_table(frame: pd.DataFrame, title: str, index: str = "") -> None:
+    """Print a data frame as a table on standard output."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column(index)
+    for column in frame.columns:
+        table.add_column(str(column), justify="right")
+    for name, row in frame.iterrows():
+        table.add_row(str(name), *map(_cell, row))
+    out = Console(markup=False, emoji=False)
+    # A terminal that is too narrow breaks lines; it must not cut digits off.
+    width = Measurement.get(out, out.options.update(max_width=10_000), table).maximum
+    out.width = max(out.width, width)
+    out.print(table)
+
+
+def print_json(content: Any) -> None:
+    """Print one JSON object on standard output; NaN becomes null."""
+    print(json.dumps(_plain(content), indent=1, allow_nan=False))
+
+
+def show_law(law: ScalingLawEstimator, title: str) -> None:
+    """Print what may be concluded, then the exponents and the test of the law."""
+    from ..study._words import conclusion_of
+
+    print_text(f"{title}: {conclusion_of(law)}", style="bold")
+    shown = law.exponents_.rename(columns={"ci_low": "low", "ci_high": "high"})
+    if not law.resolved_:
+        marked = {name: f"{name} *" for name in ("gamma1", "gamma_predicted")}
+        shown = shown.rename(index=marked)
+    level = f"{law.confidence_level:.4%}".rstrip("0%").rstrip(".")
+    print_table(shown, f"Exponents with {level}% intervals", "exponent")
+    if not law.resolved_:
+        print_text("* not resolved: it depends on the window.")
+    test = law.consistency_
+    if np.isfinite(test["p_value"]):
+        print_text(
+            f"predicted - measured = {test['difference']:+.4f} +- "
+            f"{test['std_err']:.4f}, p = {test['p_value']:.3f}"
+        )
+    low, high = law.window_
+    print_text(
+        f"gamma1 from {low:.3g} to {high:.3g} times the norm at the {law.landmark_}, "
+        f"gamma2 from the {law.landmark_} of {len(law.landmarks_)} train sizes."
+    )
+
+
+def law_to_dict(law: ScalingLawEstimator) -> dict[str, Any]:
+    """Return everything that ``fit`` reports, for JSON."""
+    from ..study._words import conclusion_of, remarks_of
+
+    return {
+        "conclusion": conclusion_of(law),
+        "resolved": law.resolved_,
+        "parameters": law.get_params(),
+        "exponents": law.exponents_.T.to_dict(),
+        "consistency": law.consistency_,
+        "landmark": law.landmark_,
+        "window": law.window_,
+        "window_sensitivity": law.window_sensitivity_,
+        "optima": law.optima_,
+        "remarks": remarks_of(law),
+    }
+
+
+def show_comparison(found: ExponentComparison) -> None:
+    """Print the pairwise differences of an exponent, and whether all are equal."""
+    names = {
+        "difference": "difference",
+        "ci_low": "low",
+        "ci_high": "high",
+        "p_value": "p",
+        "p_adjusted": f"p ({found.correction})",
+        "p_equivalence": "p of equivalence",
+        "equivalent": "equivalent",
+    }
+    columns = [name for name in names if name in found.differences]
+    test = found.homogeneity
+    print_text(
+        f"{found.exponent}: all equal has p = {test['p_value']:.3g} (F("
+        f"{test['df_num']:.0f}, {test['df_denom']:.1f}) = {test['statistic']:.2f}).",
+        style="bold",
+    )
+    print_table(_pairs(found)[columns].rename(columns=names), "Differences", "pair")
+
+
+def comparison_to_dict(found: ExponentComparison) -> dict[str, Any]:
+    """Return a comparison for JSON."""
+    return {
+        "exponent": found.exponent,
+        "exponents": found.exponents.T.to_dict(),
+        "differences": _pairs(found).T.to_dict(),
+        "homogeneity": found.homogeneity,
+        "correction": found.correction,
+    }
+
+
+def _pairs(found: ExponentComparison) -> pd.DataFrame:
+    pairs = found.differences.copy()
+    pairs.index = [f"{first} - {second}" for first, second in pairs.index]
+    return pairs
+
+
+def _as_option(name: str, value: str) -> str:
+    option = f"--{name.replace('_', '-')}"
+    if value == "True":
+        return option
+    return f"{option} {value}".translate(str.maketrans("", "", "\"'()"))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, (float, np.floating)):
+        return "-" if math.isnan(value) else f"{value:.4g}"
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` in JSON's types."""
+    if isinstance(value, pd.DataFrame):
+        return _plain(value.to_dict(orient="records"))
+    if isinstance(value, pd.Series):
+        return _plain(value.to_dict())
+    if isinstance(value, dict):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (int, float, str, type(None))) else str(value)
