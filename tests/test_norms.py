@@ -129,7 +129,7 @@ def test_resnet18_has_21_weight_layers_and_each_counts():
             layer.module.weight.mul_(10)
         # Both norms of the layer grow tenfold: their ratio stays, the product moves.
         moved = tracker.compute()["spectral_complexity"]
-        assert_allclose(moved, base + np.log(10), rtol=0, atol=1e-6, err_msg=layer.name)
+        assert_allclose(moved, base + np.log(10), rtol=0, atol=1e-5, err_msg=layer.name)
         with torch.no_grad():
             layer.module.weight.div_(10)
 

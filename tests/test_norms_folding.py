@@ -128,7 +128,7 @@ def test_folded_layers_are_those_that_the_forward_pass_joins():
     layers = {layer.name: layer for layer in weight_layers(module, True)}
     scale = module.first.weight / (module.first.running_var + 1e-5).sqrt()
     expected = (module.a.weight * scale.view(-1, 1, 1, 1)).detach()
-    assert torch.allclose(layers["a"].weight(), expected)
+    assert torch.allclose(layers["a"].weight, expected)
 
 
 def test_without_batch_normalisation_nothing_is_folded():

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from scalinglaw.norms import NormTracker, compute_norms, layer_table
-from scalinglaw.norms.convolution import Operator
+from scalinglaw.norms._operator import Operator
 
 PER_LAYER = (
     "spectral_complexity",

@@ -1,14 +1,14 @@
 """Log-norms of a torch module; needs torch only.
 
 `compute_norms(module, names)` takes them once; `NormTracker(module,
-names).compute()` again and again during training, from a warm start.
+names).compute()` again and again during training.
 """
 
-from .folding import fold_normalization
-from .layers import WeightLayer, weight_layers
-from .margins import normalized_margins
-from .table import layer_table
-from .tracker import NORMS, NormTracker, compute_norms
+from ._folding import fold_normalization
+from ._margins import normalized_margins
+from ._matrices import WeightLayer, weight_layers
+from ._per_layer import layer_table
+from ._tracker import NORMS, NormTracker, compute_norms
 
 __all__ = [
     "NORMS",

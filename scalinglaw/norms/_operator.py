@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .effective import TRANSPOSED, evaluation_mode, first_input, told_of_shape
+from ._modules import TRANSPOSED, evaluation_mode, first_input, told_of_shape
 
 __all__ = ["Operator", "input_sizes", "largest_singular_value"]
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from .data_dependent import are_tokens, labelled_batch, log_margins
-from .effective import uncompiled
-from .tracker import compute_norms
+from ._data import are_tokens, labelled_batch, log_margins
+from ._modules import uncompiled
+from ._tracker import compute_norms
 
 __all__ = ["normalized_margins"]
 

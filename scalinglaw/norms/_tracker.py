@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .._validation import check_choices, check_integers, check_option
-from . import formulas
-from .data_dependent import as_tensor, labelled_batch, log_fisher_rao
-from .effective import evaluation_mode, uncompiled
-from .entrywise import EntrywiseNorms
-from .folding import fold_normalization as folded_copy
-from .layers import weight_layers
-from .path import log_path_norm
-from .per_layer import LayerLogs
+from . import _formulas as formulas
+from ._data import as_tensor, labelled_batch, log_fisher_rao
+from ._entrywise import log_entrywise_norm, parameters
+from ._folding import find_folds, ordinary
+from ._matrices import find_layers
+from ._modules import evaluation_mode, uncompiled
+from ._path import log_path_norm
+from ._per_layer import CONV, layer_logs, operator_sizes
 
 __all__ = ["NORMS", "NormTracker", "compute_norms"]
 
@@ -36,14 +39,12 @@ _ENTRYWISE = {"frobenius": 2.0, "l1": 1.0}
 NORMS: tuple[str, ...] = (*_PER_LAYER, *_ENTRYWISE, "path", "fisher_rao")
 """Names of the norms that :func:`compute_norms` knows."""
 
-CONV = ("kernel", "operator")
-
 
 class NormTracker:
-    """Log-norms of one module, cheap to take again and again.
+    """Log-norms of one module, to be taken again and again.
 
-    The weights are found once and read at each call. Make a new tracker if
-    layers are added or replaced.
+    Arguments are checked, and what is not counted is announced, once: at the start.
+    Every call reads the weights anew.
 
     Parameters
     ----------
@@ -99,16 +100,25 @@ class NormTracker:
         self._needed = sorted(
             {n for name in self.names for n in _PER_LAYER.get(name, (None, ()))[1]}
         )
-        fold = self.fold_normalization
-        if self._needed:
-            self._layers = LayerLogs(self.module, self.conv, fold, self.input_shape)
-        # What is left is defined by parameters of any kind, and checked by them.
-        if any(name not in _PER_LAYER for name in self.names):
-            self._entrywise = EntrywiseNorms(self.module, fold)
-        if "path" in self.names and self.input_shape is None:
-            self.input_shape = _first_shape(self.module)
         if "fisher_rao" in self.names:
             self._batch = labelled_batch(X, y)
+        with _told_of_depth():
+            # Which layer a normalisation follows does not change in training.
+            self._folds = find_folds(self.module) if self.fold_normalization else []
+            net = ordinary(self.module, self._folds)
+            with evaluation_mode(net):
+                if self._needed:
+                    layers = find_layers(net)
+                    self._sizes = (
+                        operator_sizes(net, layers, self.input_shape)
+                        if self.conv == "operator"
+                        else {}
+                    )
+                # What is left is defined by parameters of any kind.
+                if any(name not in _PER_LAYER for name in self.names):
+                    parameters(net)
+                if "path" in self.names and self.input_shape is None:
+                    self.input_shape = _first_shape(net)
 
     def compute(self) -> dict[str, float]:
         """Return the natural logarithm of each norm, by name.
@@ -125,37 +135,55 @@ class NormTracker:
         ValueError
             If a weight is NaN or infinite; the message names its layer.
         """
+        # Every norm sees an ordinary network; a user's autocast would round it.
+        device = next((p.device.type for p in self.module.parameters()), "cpu")
+        with _told_of_depth(), torch.autocast(device, enabled=False):
+            net = ordinary(self.module, self._folds)
+            with evaluation_mode(net):
+                return self._compute(net)
+
+    def _compute(self, net: nn.Module) -> dict[str, float]:
         per_layer: dict[str, Tensor] = {}
         if self._needed:
-            with evaluation_mode(self.module):
-                per_layer = self._layers(self._needed)
+            per_layer = layer_logs(
+                find_layers(net, announce=False), self._needed, self._sizes
+            )
         norms = {}
         for name in self.names:
             if name in _PER_LAYER:
                 formula, needs = _PER_LAYER[name]
                 norms[name] = float(formula(*(per_layer[need] for need in needs)))
             elif name in _ENTRYWISE:
-                norms[name] = self._entrywise(_ENTRYWISE[name])
+                norms[name] = log_entrywise_norm(net, _ENTRYWISE[name])
             else:
-                norms[name] = self._by_forward_pass(name)
+                norms[name] = self._by_forward_pass(net, name)
         return norms
 
-    def _by_forward_pass(self, name: str) -> float:
+    def _by_forward_pass(self, net: nn.Module, name: str) -> float:
         if name == "path":
-            shape = self.input_shape or ()
-            norm = log_path_norm(self.module, shape, self.fold_normalization)
+            norm = log_path_norm(net, self.input_shape or ())
         else:
-            module = self.module
-            if self.fold_normalization:
-                module = folded_copy(module)
-            norm = log_fisher_rao(module, *self._batch)
+            norm = log_fisher_rao(net, *self._batch)
         if math.isnan(norm) or norm == math.inf:
-            self._entrywise(1.0)  # names the weight that is not finite
+            log_entrywise_norm(net, 1.0)  # names the weight that is not finite
             raise ValueError(
                 f"{name} is not finite: the network's outputs leave the range of "
                 "floating-point numbers on the given data."
             )
         return norm
+
+
+@contextmanager
+def _told_of_depth() -> Iterator[None]:
+    """Say what it is that Python cannot walk through."""
+    try:
+        yield
+    except RecursionError as error:
+        raise ValueError(
+            "module is nested too deeply to walk through its parts: each of them "
+            "needs a few of Python's stack frames. Put layers side by side, or raise "
+            f"sys.setrecursionlimit ({sys.getrecursionlimit()})."
+        ) from error
 
 
 def _sample_shape(input_shape: Any, X: Any) -> tuple[int, ...] | None:
@@ -167,7 +195,7 @@ def _sample_shape(input_shape: Any, X: Any) -> tuple[int, ...] | None:
 
 def _first_shape(module: nn.Module) -> tuple[int, ...]:
     """Return the shape of a sample of a network that starts with a linear layer."""
-    first = weight_layers(module)[0].module
+    first = find_layers(module, announce=False)[0].module
     if not isinstance(first, nn.Linear):
         raise ValueError(
             "path depends on the shape of a sample unless the first layer is linear, "

@@ -22,12 +22,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from .effective import (
-    evaluation_mode,
-    has_derived_tensors,
-    own_modules,
-    plain_copy,
-)
+from ._modules import evaluation_mode
 
 __all__ = [
     "are_tokens",
@@ -123,7 +118,7 @@ def log_fisher_rao(module: nn.Module, X: Tensor, y: Tensor) -> float:
     Parameters
     ----------
     module : torch.nn.Module
-        A network that returns logits of shape (n, n_classes).
+        An ordinary network that returns logits of shape (n, n_classes).
     X : Tensor of shape (n, ...)
         Integers become floating-point numbers unless an embedding looks them up.
     y : Tensor of shape (n,), int64
@@ -133,13 +128,12 @@ def log_fisher_rao(module: nn.Module, X: Tensor, y: Tensor) -> float:
     float
         NaN if an output is not finite.
     """
-    if has_derived_tensors(module):
-        # Not the arguments of a parametrization count, but what it makes: the
-        # direction of a weight of unit norm has no length that could grow.
-        module = plain_copy(module)
+    # Not the arguments of a parametrization count, but what it makes: the direction
+    # of a weight of unit norm has no length that could grow. The network has been
+    # made ordinary for that.
     tensors = {
         f"{prefix}.{name}".lstrip("."): _double(tensor)
-        for prefix, part in own_modules(module)
+        for prefix, part in module.named_modules()
         for name, tensor in part.named_parameters(recurse=False)
     }
     constants = {name: _double(buffer) for name, buffer in module.named_buffers()}

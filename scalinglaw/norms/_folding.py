@@ -1,80 +1,148 @@
-r"""Batch normalisation merged into the layer before it, as in evaluation.
+r"""An ordinary copy of a network: every weight a parameter that is used as it is.
 
-In evaluation, batch normalisation multiplies channel c by the fixed number
+A parameter may be stored as something else: a direction and a length, a tensor and
+a mask, the argument of an orthogonal map, or a kernel whose scale a batch
+normalisation changes. In evaluation that one multiplies channel c by the fixed number
 :math:`\gamma_c/\sqrt{v_c+\epsilon}`. Merged into the layer before, it shows the
 weights that the function depends on: if a convolution grows by a factor and the
-running variance follows, nothing changes.
+running variance follows, nothing changes. Every norm is taken of such a copy.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils import (
+    parametrize,
+    prune,
+    remove_spectral_norm,
+    remove_weight_norm,
+)
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
-from .effective import (
-    TRANSPOSED,
-    effective_tensor,
-    effective_tensors,
-    evaluation_mode,
-    first_input,
-    plain_copy,
-    uncompiled,
-)
+from ._modules import TRANSPOSED, evaluation_mode, first_input, uncompiled
 
-__all__ = ["Fold", "find_folds", "fold_normalization"]
+__all__ = ["find_folds", "fold_normalization", "ordinary"]
 
 _NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 # They return what they are given, in evaluation.
 _TRANSPARENT = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+# Endings of the names that older hooks store a weight under, and their removal.
+_OLDER_HOOKS = {
+    "_g": remove_weight_norm,
+    "_orig": prune.remove,
+    "_u": remove_spectral_norm,
+}
 
 
-@dataclass(frozen=True)
-class Fold:
-    """A layer and the batch normalisation that follows it.
+def ordinary(module: nn.Module, folds: Iterable[tuple[str, str]] = ()) -> nn.Module:
+    """Return a network whose parameters are what its forward pass multiplies by.
 
-    Attributes
+    Parameters
     ----------
-    layer_name, normalization_name : str
-        Dotted paths in the network.
-    layer, normalization : torch.nn.Module
-        The two parts.
+    module : torch.nn.Module
+        The network. It is not changed.
+    folds : iterable of (str, str)
+        Names of layers and of the batch normalisations to merge into them, as
+        :func:`find_folds` returns them.
+
+    Returns
+    -------
+    torch.nn.Module
+        The network itself if there is nothing to do; else a copy in evaluation mode
+        that shares the memory of all tensors that need no change.
     """
+    folds = list(folds)
+    if not folds and not any(map(_is_derived, module.modules())):
+        return module
+    return _ordinary_copy(module, folds)
 
-    layer_name: str
-    normalization_name: str
-    layer: nn.Module
-    normalization: nn.Module
 
-    def tensors(self) -> tuple[Tensor, Tensor]:
-        """Return weight and bias of the layer that computes what both do."""
-        bias = None
-        if "bias" in effective_tensors(self.layer):
-            bias = effective_tensor(self.layer, "bias")
-        part: Any = self.normalization
-        arguments = (
-            effective_tensor(self.layer, "weight"),
-            bias,
-            part.running_mean,
-            part.running_var,
-            part.eps,
-            part.weight,
-            part.bias,
+def _ordinary_copy(module: nn.Module, folds: list[tuple[str, str]]) -> nn.Module:
+    with evaluation_mode(module):
+        plain = copy.deepcopy(module, _shared(module))
+        for part in list(plain.modules()):
+            _store_made_tensors(part)
+        for layer_name, normalization_name in folds:
+            _fold(plain, layer_name, normalization_name)
+    return plain
+
+
+def _is_derived(part: nn.Module) -> bool:
+    """Whether a part may use a tensor that is made of others."""
+    return parametrize.is_parametrized(part) or bool(_hooked(part))
+
+
+def _hooked(part: nn.Module) -> list[tuple[str, Any]]:
+    """Return names of tensors that an older hook may make, and how to end it."""
+    stored = [name for name, _ in part.named_parameters(recurse=False)]
+    stored += [name for name, _ in part.named_buffers(recurse=False)]
+    return [
+        (name.removesuffix(ending), remove)
+        for ending, remove in _OLDER_HOOKS.items()
+        for name in stored
+        if name.endswith(ending) and hasattr(part, name.removesuffix(ending))
+    ]
+
+
+def _shared(module: nn.Module) -> dict[int, Any]:
+    """Return what a copy uses in place of each tensor: the same memory."""
+    memo: dict[int, Any] = {}
+    for part in module.modules():
+        for parameter in part.parameters(recurse=False):
+            # Removing a mask writes over a parameter: not over the original.
+            plain = type(parameter) is nn.Parameter
+            own = nn.Parameter(parameter.detach(), parameter.requires_grad)
+            memo[id(parameter)] = own if plain else parameter
+        tensors = [*part.buffers(recurse=False), *vars(part).values()]
+        memo.update({id(t): t.detach() for t in tensors if isinstance(t, Tensor)})
+    return memo
+
+
+def _store_made_tensors(part: nn.Module) -> None:
+    """Store what parametrizations and older hooks make as parameters."""
+    for name, remove in _hooked(part):
+        # A parameter of the user's own may be named like those of a hook.
+        with suppress(ValueError):
+            remove(part, name)
+    if not parametrize.is_parametrized(part):
+        return
+    names = list(part.parametrizations)  # type: ignore[arg-type]
+    tensors = {name: getattr(part, name).detach() for name in names}
+    # torch.nn.utils.parametrize.remove_parametrizations would take the
+    # weight from the original too: a copy shares its generated class.
+    part.__class__ = parametrize.type_before_parametrizations(part)
+    del part.parametrizations
+    for name, tensor in tensors.items():
+        part.register_parameter(name, nn.Parameter(tensor))
+
+
+def _fold(net: nn.Module, layer_name: str, normalization_name: str) -> None:
+    """Merge a batch normalisation into a layer, in place."""
+    layer: Any = net.get_submodule(layer_name)
+    part: Any = net.get_submodule(normalization_name)
+    statistics = (part.running_mean, part.running_var, part.eps, part.weight, part.bias)
+    identity = nn.Identity()
+    if isinstance(layer, nn.Linear):
+        fused = fuse_linear_bn_weights(layer.weight, layer.bias, *statistics)
+        identity.register_forward_pre_hook(_check_vectors, with_kwargs=True)
+    else:
+        transposed = isinstance(layer, TRANSPOSED)
+        fused = fuse_conv_bn_weights(
+            layer.weight, layer.bias, *statistics, transpose=transposed
         )
-        if isinstance(self.layer, nn.Linear):
-            weight, bias = fuse_linear_bn_weights(*arguments)
-        else:
-            transposed = isinstance(self.layer, TRANSPOSED)
-            weight, bias = fuse_conv_bn_weights(*arguments, transpose=transposed)
-        return weight.detach(), bias.detach()
+    layer.weight, layer.bias = (nn.Parameter(tensor.detach()) for tensor in fused)
+    _replace(net, part, identity)
 
 
-def find_folds(module: nn.Module) -> list[Fold]:
-    """Return the pairs of a layer and the batch normalisation that follows it.
+def find_folds(module: nn.Module) -> list[tuple[str, str]]:
+    """Return the names of layers and of the batch normalisations that follow them.
 
     The forward pass says what follows what, not the order of registration: it is
     traced by ``torch.fx``.
@@ -86,7 +154,7 @@ def find_folds(module: nn.Module) -> list[Fold]:
 
     Returns
     -------
-    list of Fold
+    list of (str, str)
         Empty without batch normalisation.
 
     Raises
@@ -128,7 +196,7 @@ def find_folds(module: nn.Module) -> list[Fold]:
         ):
             alone.append(f"{node.target!r} ({type(part).__name__})")
         else:
-            folds.append(Fold(source.target, node.target, layer, part))
+            folds.append((str(source.target), str(node.target)))
     if alone:
         raise ValueError(
             f"fold_normalization=True cannot fold {', '.join(alone)}: each must "
@@ -181,18 +249,8 @@ def fold_normalization(module: nn.Module) -> nn.Module:
     True
     """
     module = uncompiled(module)
-    folds = find_folds(module)
-    folded = plain_copy(module)
-    for fold in folds:
-        with evaluation_mode(module):
-            weight, bias = fold.tensors()
-        layer: Any = folded.get_submodule(fold.layer_name)
-        layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
-        identity = nn.Identity()
-        if isinstance(layer, nn.Linear):
-            identity.register_forward_pre_hook(_check_vectors, with_kwargs=True)
-        _replace(folded, folded.get_submodule(fold.normalization_name), identity)
-    return folded
+    # The first copy shares memory with the network, the second does not.
+    return copy.deepcopy(_ordinary_copy(module, find_folds(module)))
 
 
 def _replace(module: nn.Module, old: nn.Module, new: nn.Module) -> None:
