@@ -5,6 +5,7 @@ import subprocess
 import sys
 from concurrent.futures import BrokenExecutor
 
+import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
@@ -151,6 +152,32 @@ def test_tables_of_one_model_are_fitted_together(capsys, monkeypatch, tmp_path):
     assert json.loads(out)["exponents"]["gamma1"]["estimate"] == pytest.approx(expected)
 
 
+def test_logs_of_other_programs_are_read_as_they_are(capsys, monkeypatch, tmp_path):
+    table = make_trajectories(random_state=0)
+    for (size, seed), run in table.groupby(["train_size", "seed"]):
+        log = pd.DataFrame(
+            {
+                "epoch": run["epoch"],
+                "val_acc": 100 * (1 - run["test_error"]),
+                "how_large": run["log_spectral_complexity"] / np.log(10),
+            }
+        )
+        log.to_csv(tmp_path / f"P{size}_s{seed}.csv", index=False)
+    naming = ("--pattern", "P{train_size}_s{seed}")
+    column = ("--column", "how_large=log10_spectral_complexity")
+    files = sorted(tmp_path.glob("*.csv"))
+    _, _, err = _run(capsys, monkeypatch, "fit", *files, *column)
+    assert """as in --pattern "P{train_size}_s{seed}".""" in err
+    assert """as in --column "their name=train_size",""" in err
+    status, out, err = _run(
+        capsys, monkeypatch, "fit", *files, *naming, *column, "--json"
+    )
+    assert status == 0
+    assert "test_error is 1 - val_acc / 100" in err
+    expected = ScalingLawEstimator().fit(table).gamma1_.estimate
+    assert json.loads(out)["exponents"]["gamma1"]["estimate"] == pytest.approx(expected)
+
+
 def test_the_only_norm_of_a_table_need_not_be_named(capsys, monkeypatch, tmp_path):
     table = make_trajectories(random_state=0)
     path = tmp_path / "rms.parquet"
@@ -288,7 +315,7 @@ def test_models_with_brackets_are_told_apart(capsys, monkeypatch, tmp_path):
     write_trajectories(concat_trajectories(tables), path)
     status, out, _ = _run(capsys, monkeypatch, "compare", path)
     assert status == 0
-    assert "cnn[wide] - cnn[deep]" in out
+    assert "cnn[deep] - cnn[wide]" in out
 
 
 def test_an_error_is_one_line_however_narrow_the_terminal(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
@@ -15,7 +15,17 @@ from ._output import (
     show_comparison,
     spoken_warnings,
 )
-from ._tables import Json, Metric, Norm, Tables, make_law, read_table
+from ._tables import (
+    BatchSize,
+    Columns,
+    Json,
+    Metric,
+    Norm,
+    Pattern,
+    Tables,
+    make_law,
+    read_table,
+)
 
 __all__ = ["compare"]
 
@@ -33,6 +43,9 @@ def compare(
     margin: Annotated[
         float | None, typer.Option(help="Also test equivalence within this margin.")
     ] = None,
+    pattern: Pattern = None,
+    columns: Columns = None,
+    batch_size: BatchSize = None,
     json: Json = False,
 ) -> None:
     """Compare one exponent between models, with adjusted p-values.
@@ -48,9 +61,12 @@ def compare(
     from ..laws import compare_exponents
 
     with spoken_warnings():
+        models = _models(
+            tables, pattern=pattern, columns=columns, batch_size=batch_size
+        )
         laws = {
             name: make_law(table, norm=norm, metric=metric).fit(table)
-            for name, table in _models(tables).items()
+            for name, table in models.items()
         }
         found = compare_exponents(laws, exponent, correction=correction, margin=margin)
     if json:
@@ -62,11 +78,11 @@ def compare(
     print_table(shown, exponent, "model")
 
 
-def _models(paths: list[Path]) -> dict[str, pd.DataFrame]:
+def _models(paths: list[Path], **reading: Any) -> dict[str, pd.DataFrame]:
     """Return one table per model, named by its column or its file."""
     models: dict[str, pd.DataFrame] = {}
     for path in paths:
-        table = read_table([path])
+        table = read_table([path], **reading)
         if "model" in table:
             parts = {str(n): part for n, part in table.groupby("model", sort=False)}
         else:

@@ -34,16 +34,16 @@ data.name = "digits"
 
 [sweep]
 train_sizes = [50, 100, 200, 400, 800, 1200]
-n_seeds = 3
+n_seeds = {n_seeds}
 test_size = 500
-n_jobs = 2
+n_jobs = {n_jobs}
 random_state = 0
 
 [models.cnn]
 classifier = "cnn"
 conv_widths = [8, 16, 32]
 hidden_width = 512
-max_epochs = 150
+max_epochs = {max_epochs}
 """
 _PERCEPTRON_INPUTS = 100
 _PERCEPTRON_LOADS = [5, 10, 20, 40, 80]
@@ -69,12 +69,9 @@ def demo(
 
     start = time.perf_counter()
     output.mkdir(parents=True, exist_ok=True)
-    changes = [
-        f"sweep.n_seeds = {n_seeds}",
-        f"sweep.n_jobs = {n_jobs}",
-        f"models.cnn.max_epochs = {max_epochs}",
-    ]
-    study = parse_study(_STUDY, output / "study.toml", changes)
+    text = _STUDY.format(n_seeds=n_seeds, n_jobs=n_jobs, max_epochs=max_epochs)
+    study = parse_study(text, output / "study.toml")
+    study.path.write_text(text, encoding="utf-8")
     result = run_study(study, verbose=1, say=say)
     report = write_report(result)
     say_warnings(result.remarks["cnn"])
@@ -130,8 +127,8 @@ def _beside_theory(law: ScalingLawEstimator) -> None:
     """Print the perceptrons' optima beside those of exact theory at fixed norm."""
     from .. import theory as exact
 
-    by_run = law.trajectories_.groupby(["train_size", "seed"])["relative_test_error"]
-    lowest = by_run.min().groupby("train_size").mean()
+    log_error = law.trajectories_.groupby(["train_size", "seed"])["log_error"].min()
+    lowest = np.exp(log_error).groupby("train_size").mean()
     loads = lowest.index.to_numpy() / _PERCEPTRON_INPUTS
     at_fixed_norm = exact.optimal_error(loads) / exact.hebb_error(loads)
     shown = pd.DataFrame(

@@ -17,6 +17,8 @@ from ._output import (
 )
 from ._tables import (
     FIGURES,
+    BatchSize,
+    Columns,
     Json,
     Landmark,
     Metric,
@@ -24,6 +26,7 @@ from ._tables import (
     ModelName,
     Norm,
     Offset,
+    Pattern,
     Tables,
     Window,
     make_law,
@@ -47,6 +50,9 @@ def fit(
         float, typer.Option(help="Level of the intervals.")
     ] = 0.95,
     model: ModelName = None,
+    pattern: Pattern = None,
+    columns: Columns = None,
+    batch_size: BatchSize = None,
     backtest: Annotated[
         bool, typer.Option(help="Also forecast the largest third of the train sizes.")
     ] = False,
@@ -66,20 +72,25 @@ def fit(
     from ..laws import backtest as run_backtest
     from ..study._words import remarks_of
 
-    trajectories = read_table(tables, model)
-    law = make_law(
-        trajectories,
-        norm=norm,
-        window=window,
-        metric=metric,
-        method=method,
-        landmark=landmark,
-        min_train_size=min_train_size,
-        offset=offset,
-        confidence_level=confidence_level,
-    )
     with spoken_warnings() as remarks:
-        law.fit(trajectories)
+        trajectories = read_table(
+            tables,
+            pattern=pattern,
+            columns=columns,
+            batch_size=batch_size,
+            model=model,
+        )
+        law = make_law(
+            trajectories,
+            norm=norm,
+            window=window,
+            metric=metric,
+            method=method,
+            landmark=landmark,
+            min_train_size=min_train_size,
+            offset=offset,
+            confidence_level=confidence_level,
+        ).fit(trajectories)
         remarks += remarks_of(law)
         forecasts = run_backtest(law, trajectories) if backtest else None
     if figures is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ WORKER_KILLED = (
 )
 # What messages advise as Python writes it, and the command has as an option.
 _OPTIONS = (
+    "batch_size",
+    "columns",
     "confidence_level",
     "download",
     "landmark",
@@ -47,6 +50,7 @@ _OPTIONS = (
     "min_train_size",
     "norm",
     "offset",
+    "pattern",
     "window",
 )
 
@@ -193,9 +197,15 @@ def _pairs(found: ExponentComparison) -> pd.DataFrame:
 
 def _as_option(name: str, value: str) -> str:
     option = f"--{name.replace('_', '-')}"
+    if name == "columns":
+        names = re.findall(r'"([^"]*)": "([^"]*)"', value)
+        return " ".join(f'--column "{theirs}={ours}"' for theirs, ours in names)
     if value == "True":
         return option
-    return f"{option} {value}".translate(str.maketrans("", "", "\"'()"))
+    # The shell needs quotes around what it would take apart only.
+    return (
+        f"{option} {value if '{' in value else re.sub('[^-.,+_a-zA-Z0-9]', '', value)}"
+    )
 
 
 def _cell(value: Any) -> str:

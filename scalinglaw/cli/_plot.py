@@ -10,12 +10,15 @@ import typer
 from ._output import say, spoken_warnings
 from ._tables import (
     FIGURES,
+    BatchSize,
+    Columns,
     Landmark,
     Metric,
     MinTrainSize,
     ModelName,
     Norm,
     Offset,
+    Pattern,
     Tables,
     Window,
     make_law,
@@ -44,6 +47,9 @@ def plot(
     min_train_size: MinTrainSize = None,
     offset: Offset = False,
     model: ModelName = None,
+    pattern: Pattern = None,
+    columns: Columns = None,
+    batch_size: BatchSize = None,
 ) -> None:
     """Fit the laws to TABLES and draw one figure.
 
@@ -59,17 +65,22 @@ def plot(
         raise ValueError(
             f"--output must end in {', '.join(_SUFFIXES)}, got {str(output)!r}."
         )
-    trajectories = read_table(tables, model)
-    law = make_law(
-        trajectories,
-        norm=norm,
-        window=window,
-        metric=metric,
-        landmark=landmark,
-        min_train_size=min_train_size,
-        offset=offset,
-    )
     with spoken_warnings():
-        law.fit(trajectories)
+        trajectories = read_table(
+            tables,
+            pattern=pattern,
+            columns=columns,
+            batch_size=batch_size,
+            model=model,
+        )
+        law = make_law(
+            trajectories,
+            norm=norm,
+            window=window,
+            metric=metric,
+            landmark=landmark,
+            min_train_size=min_train_size,
+            offset=offset,
+        ).fit(trajectories)
         save_figure(law, kind, output)
     say(f"wrote {output}")

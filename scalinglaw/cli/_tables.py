@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIGURES",
+    "BatchSize",
+    "Columns",
     "Json",
     "Landmark",
     "Metric",
@@ -20,6 +22,7 @@ __all__ = [
     "ModelName",
     "Norm",
     "Offset",
+    "Pattern",
     "Tables",
     "Window",
     "make_law",
@@ -32,7 +35,19 @@ _LANDMARKS = ("auto", "knee", "minimum")
 
 Tables = Annotated[
     list[Path],
-    typer.Argument(help="Parquet or CSV tables, cache folders, or the paper's .npy."),
+    typer.Argument(help="Tables or logs of any program, caches, or the paper's .npy."),
+]
+Pattern = Annotated[
+    str | None,
+    typer.Option(help="What file names say, such as 'P{train_size}_s{seed}.csv'."),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", help="THEIRS=OURS, where names mean nothing; repeatable."),
+]
+BatchSize = Annotated[
+    float | None,
+    typer.Option(help="Samples of a step, where logs have steps and no epochs."),
 ]
 Norm = Annotated[
     str | None,
@@ -56,12 +71,37 @@ ModelName = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-def read_table(paths: list[Path], model: str | None = None) -> pd.DataFrame:
-    """Read tables, cache folders, or data files of the paper."""
+def read_table(
+    paths: list[Path],
+    *,
+    pattern: str | None = None,
+    columns: list[str] | None = None,
+    batch_size: float | None = None,
+    model: str | None = None,
+) -> pd.DataFrame:
+    """Read tables, logs, caches of sweeps, or data files of the paper as one table."""
     from ..trajectories import concat_trajectories
 
-    parts = [_read(path) for path in paths]
-    table = parts[0] if len(parts) == 1 else concat_trajectories(parts)
+    names = {}
+    for entry in columns or ():
+        theirs, equals, ours = entry.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"--column must be THEIRS=OURS, got {entry!r}.")
+        names[theirs] = ours
+    special = [table for table in map(_known_format, paths) if table is not None]
+    if special and len(special) < len(paths):
+        raise ValueError(
+            "cache folders and .npy files cannot be read together with logs: give them "
+            "on their own."
+        )
+    if special:
+        table = special[0] if len(special) == 1 else concat_trajectories(special)
+    else:
+        from ..logs import read_runs
+
+        table = read_runs(
+            paths, pattern=pattern, columns=names or None, batch_size=batch_size
+        )
     if model is None:
         return table
     if "model" not in table or model not in set(table["model"]):
@@ -98,28 +138,19 @@ def save_figure(law: ScalingLawEstimator, kind: str, path: Path) -> None:
         part.write_bytes(draw(law, kind, path.suffix.removeprefix(".")))
 
 
-def _read(path: Path) -> pd.DataFrame:
-    path.stat()  # raises where there is none, and libraries in words of their own
-    try:
-        if path.is_dir():
-            from ..sweep import read_cache
+def _known_format(path: Path) -> pd.DataFrame | None:
+    """Return the table of a sweep's cache or of the paper's files; None of others."""
+    if not set("*?[") & set(str(path)):
+        path.stat()  # raises where there is none; read_runs takes patterns, too
+    if path.is_dir():
+        from ..sweep import read_cache, read_records
 
-            return read_cache(path)
-        if path.suffix == ".npy":
-            from ..datasets import read_published
+        return read_cache(path) if len(read_records(path)) else None
+    if path.suffix == ".npy":
+        from ..datasets import read_published
 
-            return read_published(path)
-        from ..trajectories import read_trajectories
-
-        return read_trajectories(path)
-    except (ValueError, TypeError, OSError):
-        raise
-    except Exception as error:
-        # Damage shows as any error of the library that reads the format.
-        raise ValueError(
-            f"{path} is damaged, or holds something else than its name says: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+        return read_published(path)
+    return None
 
 
 def _bounds(text: str) -> tuple[float | None, float | None]:

@@ -46,7 +46,7 @@ def in_words_of(
     text: str, names: tuple[str, ...], write: Callable[[str, str], str]
 ) -> str:
     """Return a message whose advice is in the words of its reader."""
-    value = r"\"[^\"]*\"|'[^']*'|\([^)]*\)|-?\w+(?:\.\w+)?"
+    value = r"\"[^\"]*\"|'[^']*'|\([^)]*\)|\{[^}]*\}|-?\w+(?:\.\w+)?"
     return re.sub(
-        rf"\b({'|'.join(names)})=({value})", lambda m: write(m[1], m[2]), text
+        rf"(?<![\w.])({'|'.join(names)})=({value})", lambda m: write(m[1], m[2]), text
     )
