@@ -76,7 +76,9 @@ class TrajectoryRecorder:
     The first record is taken when the recorder is made: make it after the weights
     have their initial values, and before the first step. Recording changes nothing of
     the training: neither the mode of any part of the module, nor gradients, nor the
-    state of torch's random generators.
+    state of torch's random generators. Where training ends early and the best weights
+    are loaded into the module, the state before that is recorded first: a row is
+    always one state.
 
     Parameters
     ----------
@@ -171,6 +173,9 @@ class TrajectoryRecorder:
         self.n_steps_done = 0
         self._told = False
         self.plan(n_steps, steps_per_epoch)
+        self._hook = module.register_load_state_dict_pre_hook(
+            _BeforeLoading(self._record_last)
+        )
         if state is not None:
             self.records = [dict(row) for row in state["records"]]
             self.n_steps_done = check_integer(state["step"], "step", minimum=0)
@@ -193,16 +198,24 @@ class TrajectoryRecorder:
         self.steps_per_epoch = steps_per_epoch
         self._planned = set(record_steps(self.n_steps, self.n_records).tolist())
 
-    def step(self) -> bool:
-        """Count an optimiser step, and record if a record is due after it.
+    def step(self, n_steps: int = 1) -> bool:
+        """Count optimiser steps, and record if a record is due after them.
+
+        Parameters
+        ----------
+        n_steps : int, default=1
+            Steps since the last call.
 
         Returns
         -------
         bool
             Whether a record was taken.
         """
-        self.n_steps_done += 1
-        if self.n_steps_done in self._planned:
+        before = self.n_steps_done
+        self.n_steps_done += n_steps
+        if any(
+            step in self._planned for step in range(before + 1, before + n_steps + 1)
+        ):
             self.record()
             return True
         if self.n_steps_done > self.n_steps and not self._told:
@@ -216,7 +229,14 @@ class TrajectoryRecorder:
         return False
 
     def finish(self) -> None:
-        """Record the last step of a run that ended before its planned end."""
+        """Record the last step of a run that ended before its planned end.
+
+        The recorder then lets go of the module.
+        """
+        self._record_last()
+        self._hook.remove()
+
+    def _record_last(self) -> None:
         if not self.records or self.records[-1]["step"] != self.n_steps_done:
             self.record()
 
@@ -266,6 +286,29 @@ class TrajectoryRecorder:
             "step": self.n_steps_done,
             "records": [dict(row) for row in self.records],
         }
+
+
+class _BeforeLoading:
+    """A hook on a module's ``load_state_dict``; copies of the module have it idle.
+
+    Parameters
+    ----------
+    call : callable, optional
+        What to do before weights are replaced.
+    """
+
+    def __init__(self, call: Callable[[], None] | None = None) -> None:
+        self._call = call
+
+    def __call__(self, *args: Any) -> None:
+        if self._call is not None:
+            self._call()
+
+    def __deepcopy__(self, memo: Any) -> _BeforeLoading:
+        return _BeforeLoading()
+
+    def __reduce__(self) -> Any:
+        return _BeforeLoading, ()
 
 
 @contextlib.contextmanager

@@ -29,10 +29,9 @@ class NormRecorder(Callback):
     A :class:`~scalinglaw.TrajectoryRecorder` as a callback, for any skorch net that
     classifies: of one output or several, of dense labels, with class weights. What
     the net's ``train_split`` holds out for validation is no training data. The first
-    record is taken before the first step, the last after the last. Put it before
-    callbacks that bring back earlier weights at the end, such as
-    ``EarlyStopping(load_best=True)``: the last row is the state before that, and after
-    such a callback it is left out.
+    record is taken before the first step, the last after the last. Where a callback
+    brings back earlier weights at the end, as ``EarlyStopping(load_best=True)`` does,
+    the last row is the state before that.
 
     ``fisher_rao`` is taken on at most 256 training samples, spread evenly over the
     training set and the same at every record; it takes the net's outputs as logits.
@@ -130,7 +129,6 @@ class NormRecorder(Callback):
         self._hooks: list[Any] = []
         self._n_seen = 0
         self._n_stepped = 0
-        self._weights = _Replacement()
 
     @property
     def records_(self) -> list[dict[str, Any]]:
@@ -182,7 +180,6 @@ class NormRecorder(Callback):
             n_steps = self._batches / self._n_seen
             self._recorder.plan(max(int(n_steps * net.max_epochs), 1), n_steps)
         self._recorder.step()
-        self._weights.seen = False
 
     def on_train_end(
         self, net: Any, X: Any = None, y: Any = None, **kwargs: Any
@@ -201,11 +198,10 @@ class NormRecorder(Callback):
         # A run of no epochs has not begun.
         recorder = self._recorder or self._begin(net, net.get_dataset(X, y))
         # A stop by another callback may have kept the last step from being counted,
-        # and is an end too. Weights that were brought back are no state of its steps.
-        if not self._weights.seen:
-            if self._n_stepped > recorder.n_steps_done:
-                recorder.step()
-            recorder.finish()
+        # and is an end too.
+        if self._n_stepped > recorder.n_steps_done:
+            recorder.step()
+        recorder.finish()
         for hook in self._hooks:
             hook.remove()
         self.trajectory_ = recorder.trajectory_
@@ -229,9 +225,6 @@ class NormRecorder(Callback):
         )
         if not self._every_batch:
             self._hooks.append(optimizer.register_step_post_hook(self._count_step))
-        self._hooks.append(
-            net.module_.register_load_state_dict_post_hook(self._weights)
-        )
         self._recorder = TrajectoryRecorder(
             _core(net),
             n_steps=net.max_epochs * self._batches,
@@ -282,18 +275,6 @@ class NormRecorder(Callback):
             fold_normalization=self.fold_normalization,
             **known,
         )
-
-
-class _Replacement:
-    """A hook that notes that weights were loaded.
-
-    Norms may copy a module with its hooks: this one refers to nothing.
-    """
-
-    seen = False
-
-    def __call__(self, *args: Any) -> None:
-        self.seen = True
 
 
 def _plain_module(net: Any) -> nn.Module:
