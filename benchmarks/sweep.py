@@ -2,7 +2,6 @@
 
 kills     SIGKILL at ten random moments of a sweep of real networks, and a rerun
 rivals    two processes on one cache folder
-stacked   seeds side by side against one by one, in turn; the rule of stack="auto"
 backends  n_jobs=1, n_jobs=2 and a Dask cluster of two workers: tables, time, memory
 overhead  time per run on a thousand runs that do nothing
 stopping  what StopAfterOptimum saves, and whether exponents move
@@ -10,7 +9,7 @@ stopping  what StopAfterOptimum saves, and whether exponents move
 Times are on the clock and, where it says cpu, seconds of processor time, which other
 programs on the machine disturb less.
 
-    OMP_NUM_THREADS=1 python benchmarks/sweep.py kills rivals stacked
+    OMP_NUM_THREADS=1 python benchmarks/sweep.py kills rivals overhead
 """
 
 from __future__ import annotations
@@ -34,14 +33,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import nn
 
 from scalinglaw import (
-    CNNClassifier,
     LogisticPerceptron,
     ScalingLawEstimator,
     TrajectoryClassifier,
     TrajectorySweep,
     make_teacher_student,
 )
-from scalinglaw.classifiers.stacked import work_per_layer
 from scalinglaw.datasets import load_images
 from scalinglaw.sweep import StopAfterOptimum, read_records
 
@@ -57,7 +54,7 @@ def mlp(input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
     )
 
 
-def tiny_sweep(cache_dir: Path | None, stack: bool | str) -> TrajectorySweep:
+def tiny_sweep(cache_dir: Path | None) -> TrajectorySweep:
     model = TrajectoryClassifier(mlp, max_epochs=12, n_records=10, device="cpu")
     return TrajectorySweep(
         model,
@@ -66,13 +63,12 @@ def tiny_sweep(cache_dir: Path | None, stack: bool | str) -> TrajectorySweep:
         test_size=400,
         random_state=0,
         cache_dir=cache_dir,
-        stack=stack,
     ).fit(*load_images("digits"))
 
 
-def child(folder: Path, stack: str) -> subprocess.Popen:
+def child(folder: Path) -> subprocess.Popen:
     """Start this file as another process that runs the tiny sweep."""
-    return subprocess.Popen([sys.executable, __file__, "--child", str(folder), stack])
+    return subprocess.Popen([sys.executable, __file__, "--child", str(folder)])
 
 
 def entries(folder: Path) -> dict[str, int]:
@@ -83,92 +79,42 @@ def entries(folder: Path) -> dict[str, int]:
 
 def kills() -> None:
     rng = np.random.default_rng(0)
-    for stack in ("off", "on"):
-        whole = tiny_sweep(None, stack == "on").trajectories_
-        folder = Path(tempfile.mkdtemp())
-        progress = []
-        for _ in range(10):
-            before = entries(folder)
-            if len(before) == 32:
-                shutil.rmtree(folder)
-                before = {}
-            process = child(folder, stack)
-            target = len(before) + rng.integers(0, 4)
-            while len(entries(folder)) < target and process.poll() is None:
-                time.sleep(0.002)
-            time.sleep(rng.uniform(0, 0.1))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            after = entries(folder)
-            assert before.items() <= after.items(), "a finished run was retrained"
-            progress.append(len(after))
-        again = tiny_sweep(folder, stack == "on").trajectories_
-        assert after.items() <= entries(folder).items(), "a finished run was retrained"
-        pd.testing.assert_frame_equal(again, whole, check_exact=True)
-        print(f"stacked {stack}: finished runs of 32 after each kill: {progress}; ")
-        print(
-            "  the rerun kept all of them; its table is the uninterrupted one, bitwise"
-        )
-        shutil.rmtree(folder)
+    whole = tiny_sweep(None).trajectories_
+    folder = Path(tempfile.mkdtemp())
+    progress = []
+    for _ in range(10):
+        before = entries(folder)
+        if len(before) == 32:
+            shutil.rmtree(folder)
+            before = {}
+        process = child(folder)
+        target = len(before) + rng.integers(0, 4)
+        while len(entries(folder)) < target and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.1))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        after = entries(folder)
+        assert before.items() <= after.items(), "a finished run was retrained"
+        progress.append(len(after))
+    again = tiny_sweep(folder).trajectories_
+    assert after.items() <= entries(folder).items(), "a finished run was retrained"
+    pd.testing.assert_frame_equal(again, whole, check_exact=True)
+    print(f"finished runs of 32 after each kill: {progress}; the rerun kept all of")
+    print("  them; its table is the uninterrupted one, bitwise")
+    shutil.rmtree(folder)
 
 
 def rivals() -> None:
-    for stack in ("off", "on"):
-        folder = Path(tempfile.mkdtemp())
-        both = [child(folder, stack) for _ in range(2)]
-        assert [process.wait() for process in both] == [0, 0]
-        whole = tiny_sweep(None, stack == "on").trajectories_
-        table = tiny_sweep(folder, stack == "on").trajectories_
-        pd.testing.assert_frame_equal(table, whole, check_exact=True)
-        print(
-            f"stacked {stack}: two processes, {len(read_records(folder))} entries, ",
-            end="",
-        )
-        print("no broken one; the table is that of one process, bitwise")
-        shutil.rmtree(folder)
-
-
-MODELS = {
-    "softmax": TrajectoryClassifier(softmax),
-    "mlp 100": TrajectoryClassifier(mlp),
-    "cnn 4-8, 32": CNNClassifier(conv_widths=(4, 8), hidden_width=32),
-    "cnn 8-16-32, 512 (demo)": CNNClassifier(conv_widths=(8, 16, 32)),
-    "cnn 32-64-128, 512 (paper)": CNNClassifier(),
-}
-
-
-def stacked(n_seeds: int, repeats: int) -> None:
-    X, y = load_images("digits")
-    print(f"{n_seeds} seeds, 400 digits, 60 epochs or a part of them, one process")
-    for name, model in MODELS.items():
-        # Large networks train for less time, with as many steps from record to record.
-        part = 4 if "demo" in name else 15 if "paper" in name else 1
-        model.set_params(max_epochs=60 // part, n_records=48 // part, device="cpu")
-        work = work_per_layer(model, X[:20], y[:20]) * 128
-        seconds: dict[bool, list[float]] = {False: [], True: []}
-        cpu: dict[bool, list[float]] = {False: [], True: []}
-        for _ in range(repeats):
-            for stack in (False, True):
-                sweep = TrajectorySweep(
-                    model,
-                    train_sizes=[400],
-                    n_seeds=n_seeds,
-                    test_size=600,
-                    random_state=0,
-                    stack=stack,
-                )
-                clock, processor = time.perf_counter(), time.process_time()
-                sweep.fit(X, y)
-                seconds[stack].append(time.perf_counter() - clock)
-                cpu[stack].append(time.process_time() - processor)
-        ratio = min(seconds[False]) / min(seconds[True])
-        cpu_ratio = min(cpu[False]) / min(cpu[True])
-        print(
-            f"{name:27s} {work:8.2g} multiply-adds per layer and batch: one by one "
-            f"{min(cpu[False]):6.2f} s cpu, stacked {min(cpu[True]):6.2f} s cpu; "
-            f"ratio {cpu_ratio:.2f} cpu, {ratio:.2f} clock",
-            flush=True,
-        )
+    folder = Path(tempfile.mkdtemp())
+    both = [child(folder) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    whole = tiny_sweep(None).trajectories_
+    table = tiny_sweep(folder).trajectories_
+    pd.testing.assert_frame_equal(table, whole, check_exact=True)
+    print(f"two processes, {len(read_records(folder))} entries, no broken one; the")
+    print("  table is that of one process, bitwise")
+    shutil.rmtree(folder)
 
 
 def memory_mb() -> float:
@@ -289,7 +235,6 @@ def stopping() -> None:
                 n_seeds=4,
                 test_size=800,
                 random_state=0,
-                stack="auto",
             )
             table = sweep.fit_transform(X, labels)
             key = "whole" if rule is None else "stopped"
@@ -307,24 +252,20 @@ def stopping() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parts = ["kills", "rivals", "stacked", "backends", "overhead", "stopping"]
+    parts = ["kills", "rivals", "backends", "overhead", "stopping"]
     parser.add_argument("parts", nargs="*", default=parts)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--megabytes", type=int, default=50)
-    parser.add_argument("--child", nargs=2, metavar=("FOLDER", "STACK"))
+    parser.add_argument("--child", metavar="FOLDER")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     if options.child:
-        tiny_sweep(Path(options.child[0]), options.child[1] == "on")
+        tiny_sweep(Path(options.child))
         return
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start")
     for part in options.parts:
         print(f"--- {part}")
-        if part == "stacked":
-            stacked(options.seeds, options.repeats)
-        elif part == "overhead":
+        if part == "overhead":
             overhead(options.runs, options.megabytes)
         else:
             {

@@ -23,6 +23,7 @@ __all__ = [
     "check_fraction",
     "check_integer",
     "check_integers",
+    "check_jobs",
     "check_number",
     "check_option",
     "check_positive",
@@ -351,3 +352,13 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(folders):
         frame, depth = frame.f_back, depth + 1
     warnings.warn(message, category, stacklevel=depth)
+
+
+def check_jobs(value: Any, name: str = "n_jobs") -> int | None:
+    """Return a number of jobs as joblib takes it: None, or an int that is not 0."""
+    if value is not None and check_integer(value, name, minimum=-(2**31)) == 0:
+        raise ValueError(
+            f"{name} must not be 0: take 1 for one run at a time, -1 for as many as "
+            "there are processors."
+        )
+    return value

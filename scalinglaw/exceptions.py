@@ -1,12 +1,15 @@
-"""Warnings that a user may want to filter by class.
+"""Warnings that a user may want to filter by class, and one error with a table.
 
-Errors are plain ``ValueError``, ``TypeError`` and scikit-learn's
-``NotFittedError``; only warnings have classes of their own.
+Other errors are plain ``ValueError``, ``TypeError`` and scikit-learn's
+``NotFittedError``.
 """
+
+from typing import Any
 
 __all__ = [
     "CensoredOptimumWarning",
     "RunFailedWarning",
+    "SweepFailedError",
     "TrajectoryWarning",
     "UncountedParameterWarning",
     "UnresolvedExponentWarning",
@@ -36,3 +39,19 @@ class UnresolvedExponentWarning(UserWarning):
 
 class RunFailedWarning(UserWarning):
     """Runs of a sweep failed or were not reached, and are missing from its table."""
+
+
+class SweepFailedError(ValueError):
+    """Every run of a sweep failed.
+
+    Parameters
+    ----------
+    message : str
+        How many runs failed, and the reason of the first.
+    failures : DataFrame
+        Runs that failed: ``train_size``, ``seed``, ``reason``, ``details``.
+    """
+
+    def __init__(self, message: str, failures: Any = None) -> None:
+        super().__init__(message)
+        self.failures = failures

@@ -354,7 +354,7 @@ def test_a_model_whose_runs_all_failed_is_among_the_results(tmp_path):
     deep = '[models.deep]\nclassifier = "cnn"\nconv_widths = [8, 8, 8, 8, 8, 8, 8, 8]\n'
     result = run_study(read_study(_write(tmp_path, f"{SMALL}\n{deep}")))
     assert list(result.trajectories) == ["narrow", "linear"]
-    assert len(result.sweeps["deep"].failures_) == 6
+    assert len(result.failures["deep"]) == 6
     assert "deep" in result.without_laws()
     assert result.remarks["deep"][0].startswith("No run succeeded: 6 runs of 6 failed")
     alone = SMALL.partition("[models.narrow]")[0]
@@ -451,7 +451,10 @@ class _Swept:
     def __init__(self, table, folder):
         self.cache_folder_ = folder
         self.trajectories_ = table
-        self.failures_ = table.iloc[:1].assign(reason="RuntimeError: out of memory")
+
+
+def _failures(table):
+    return table.iloc[:1].assign(reason="RuntimeError: out of memory")
 
 
 def test_the_report_lists_failed_runs_and_models_without_laws(known_result):
@@ -460,6 +463,7 @@ def test_the_report_lists_failed_runs_and_models_without_laws(known_result):
         study,
         {"narrow": tables["narrow"]},
         sweeps={"narrow": _Swept(tables["narrow"], study.cache)},
+        failures={"narrow": _failures(tables["narrow"])},
         remarks={"": [], "narrow": ["The laws could not be fitted: too few"]},
     )
     words = " ".join(_Page(render_report(result)).words)
@@ -509,6 +513,7 @@ def test_the_report_has_a_section_for_a_model_without_a_run(known_result):
         {"narrow": tables["narrow"]},
         laws={"narrow": laws["narrow"]},
         sweeps={name: _Swept(tables["narrow"], study.cache) for name in tables},
+        failures={name: _failures(tables["narrow"]) for name in tables},
         remarks={"": [], "narrow": [], "linear": ["No run succeeded: out of memory."]},
     )
     page = _Page(render_report(result))

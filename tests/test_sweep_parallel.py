@@ -180,7 +180,6 @@ def test_a_killed_worker_leaves_the_runs_that_finished(tmp_path):
         train_sizes=[20, 77],
         n_seeds=2,
         n_jobs=2,
-        stack=False,
         cache_dir=tmp_path,
         random_state=0,
     )

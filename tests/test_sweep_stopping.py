@@ -9,8 +9,7 @@ from sklearn.datasets import make_classification
 from scalinglaw import TrajectoryClassifier, TrajectorySweep
 from scalinglaw.datasets import load_images
 from scalinglaw.study import read_study
-from scalinglaw.sweep import StopAfterOptimum
-from scalinglaw.sweep.stopping import has_passed_optimum
+from scalinglaw.sweep import StopAfterOptimum, has_passed_optimum
 
 STEPS = np.unique(np.geomspace(1, 4096, 49).round())
 
@@ -90,7 +89,7 @@ def _sweep(callbacks, **changes):
 
 
 def test_stopped_runs_are_heads_of_whole_ones_with_the_same_optima():
-    whole = _sweep(None, stack=False).fit_transform(*_noisy())
+    whole = _sweep(None).fit_transform(*_noisy())
     stopped = _sweep([StopAfterOptimum()]).fit_transform(*_noisy())
     runs = ["train_size", "seed"]
     saved = 0

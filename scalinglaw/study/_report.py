@@ -134,8 +134,8 @@ def render_report(
 def next_steps(result: StudyResult) -> list[tuple[str, str]]:
     """Return what a reader should do next: names of models, and a sentence each."""
     steps = [(name, "has no exponents; see why.") for name in result.without_laws()]
-    for name, sweep in result.sweeps.items():
-        if n_failed := len(sweep.failures_):
+    for name in result.sweeps:
+        if n_failed := len(result.failures.get(name, ())):
             text = f"lost {plural(n_failed, 'run')} of {result.study.n_runs}"
             steps.append((name, f"{text}; the same command trains them again."))
     for name, law in result.laws.items():

@@ -14,6 +14,7 @@ import pandas as pd
 from sklearn.base import clone
 
 from .._validation import plural
+from ..exceptions import SweepFailedError
 from ..laws import ScalingLawEstimator, compare_exponents
 from ..sweep import TrajectorySweep
 from ._data import load_data, samples_for
@@ -52,7 +53,9 @@ class StudyResult:
     comparisons : list of ExponentComparison
         One per exponent; empty with fewer than two laws.
     sweeps : dict of str to TrajectorySweep
-        Fitted sweeps, by model; one without a successful run has ``failures_`` only.
+        Fitted sweeps, by model; one without a successful run is missing.
+    failures : dict of str to DataFrame
+        Runs that failed, by model, as in ``TrajectorySweep.failures_``.
     remarks : dict of str to list of str
         Warnings and failures, by model; those of comparisons under "".
     """
@@ -62,6 +65,7 @@ class StudyResult:
     laws: dict[str, ScalingLawEstimator] = field(default_factory=dict)
     comparisons: list[ExponentComparison] = field(default_factory=list)
     sweeps: dict[str, TrajectorySweep] = field(default_factory=dict)
+    failures: dict[str, pd.DataFrame] = field(default_factory=dict)
     remarks: dict[str, list[str]] = field(default_factory=dict)
 
     def without_laws(self) -> list[str]:
@@ -109,10 +113,10 @@ def run_study(
             verbose=verbose,
             **study.sweep,
         )
-        result.remarks[name] = _train(study, sweep, samples_for(model, X), y)
-        if hasattr(sweep, "failures_"):
-            result.sweeps[name] = sweep
+        said, failures = _train(study, sweep, samples_for(model, X), y)
+        result.remarks[name], result.failures[name] = said, failures
         if hasattr(sweep, "trajectories_"):
+            result.sweeps[name] = sweep
             result.trajectories[name] = sweep.trajectories_
     if not result.trajectories:
         name, said = next((name, said) for name, said in result.remarks.items() if said)
@@ -137,7 +141,7 @@ def rehearse(study: Study) -> pd.DataFrame:
             classifier.set_params(max_epochs=1)
         settings = study.sweep | {"train_sizes": sizes[:1], "n_seeds": 1}
         sweep = TrajectorySweep(classifier, **settings)
-        said = _train(study, sweep, samples_for(model, X), y)
+        said, _ = _train(study, sweep, samples_for(model, X), y)
         if not hasattr(sweep, "trajectories_"):
             raise ValueError(f"{study.path}: models.{name}: {said[0]}")
         rows[name] = {
@@ -157,24 +161,20 @@ def rehearse(study: Study) -> pd.DataFrame:
 
 def _train(
     study: Study, sweep: TrajectorySweep, X: np.ndarray, y: np.ndarray
-) -> list[str]:
-    """Fit a sweep to its last run, and return its warnings, or why it has no run."""
+) -> tuple[list[str], pd.DataFrame]:
+    """Fit a sweep, and return its warnings, or why it has no run, and its failures."""
     with _remembered() as heard:
         try:
             sweep.fit(X, y)
+        except SweepFailedError as error:
+            return [f"No run succeeded: {error}"], error.failures
         except ValueError as error:
             if re.split(r"\W", str(error), maxsplit=1)[0] in study.sweep:
                 raise ValueError(f"{study.path}: sweep.{error}") from error
-            # No study has the parameter that the sweep advises.
-            reason = str(error).partition(" error_score=")[0].rstrip(".")
-            return [f"No run succeeded: {reason}."]
-        except KeyboardInterrupt:
-            # The sweep raises it, too, where a killed worker has left it no run.
-            if not getattr(sweep, "interrupted_", False):
-                raise
-    if sweep.interrupted_:
-        raise sweep._lost_worker or KeyboardInterrupt
-    return heard
+            return [f"No run succeeded: {str(error).rstrip('.')}."], pd.DataFrame()
+    if sweep.interrupted_ is not None:
+        raise sweep.interrupted_
+    return heard, sweep.failures_
 
 
 def fit_laws(result: StudyResult) -> None:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .cache import read_cache, read_records
-from .estimator import TrajectorySweep
+from ._cache import read_cache, read_records
+from ._estimator import TrajectorySweep
 
 if TYPE_CHECKING:
-    from .stopping import StopAfterOptimum
+    from ._stopping import StopAfterOptimum, has_passed_optimum
 
-__all__ = ["StopAfterOptimum", "TrajectorySweep", "read_cache", "read_records"]
+__all__ = [
+    "StopAfterOptimum",
+    "TrajectorySweep",
+    "has_passed_optimum",
+    "read_cache",
+    "read_records",
+]
 
 
 def __getattr__(name: str) -> Any:
-    # It needs skorch, hence torch; sweeps of numpy's classifiers need neither.
-    if name == "StopAfterOptimum":
-        from .stopping import StopAfterOptimum
+    # They need skorch, hence torch; sweeps of numpy's classifiers need neither.
+    if name in ("StopAfterOptimum", "has_passed_optimum"):
+        from . import _stopping
 
-        return StopAfterOptimum
+        return getattr(_stopping, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

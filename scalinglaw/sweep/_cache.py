@@ -13,8 +13,8 @@ import hashlib
 import io
 import json
 import os
-import time
-import warnings
+import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 
 from .._files import atomic_write
-from .._validation import plural
+from .._validation import plural, warn_user
 from ..exceptions import TrajectoryWarning
 from ..trajectories import (
     check_trajectories,
@@ -32,16 +32,10 @@ from ..trajectories import (
     norm_columns,
     sort_trajectories,
 )
-from .code import library_versions
-from .fingerprint import fingerprint
-from .runs import Run
+from ._key import library_versions, run_key
+from ._outcomes import Run
 
 __all__ = ["RunCache", "read_cache", "read_records"]
-
-# Raise when runs recorded by an older release are no longer what a new one
-# would record.
-_FORMAT = 1
-_STALE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,11 @@ class RunCache:
 
     @classmethod
     def open(
-        cls, cache_dir: str | os.PathLike, name: str, determinants: Mapping[str, Any]
+        cls,
+        cache_dir: str | os.PathLike,
+        name: str,
+        determinants: Mapping[str, Any],
+        cache_key: str | None,
     ) -> RunCache:
         """Return the cache of a sweep, without touching the disk.
 
@@ -70,19 +68,22 @@ class RunCache:
         cache_dir : path-like
             Folder shared by any number of sweeps.
         name : str
-            Makes the subfolder legible; the digest follows it.
+            Makes the subfolder legible; the digest follows it and tells subfolders
+            apart, also where a file system takes two names for one.
         determinants : dict
             Everything that determines the runs, the run's own size and seed
-            left out. Library versions are added here.
+            left out.
+        cache_key : str or None
+            What the user says about the rest.
 
         Returns
         -------
         RunCache
-            For this sweep.
+            Cache of this sweep.
         """
-        # A list, in which an estimator counts as it is cloned.
-        key = fingerprint([_FORMAT, library_versions(), *determinants.items()])
-        return cls(Path(cache_dir) / f"{name}-{key}", key)
+        key = run_key(determinants, cache_key)
+        legible = re.sub(r"[^A-Za-z0-9_]", "_", name)[:60]
+        return cls(Path(cache_dir) / f"{legible}-{key}", key)
 
     def prepare(self, description: Mapping[str, Any]) -> None:
         """Create the folder and describe the sweep in it.
@@ -101,7 +102,6 @@ class RunCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             text = {"key": self.key, "versions": library_versions()} | dict(description)
             _write_whole(self.folder / "sweep.json", _json_bytes(text))
-        self._remove_leftovers()
 
     def read(self, run: Run) -> pd.DataFrame | None:
         """Return the table of a finished run, or None.
@@ -114,26 +114,32 @@ class RunCache:
         Returns
         -------
         DataFrame or None
-            None where there is no entry, or only a damaged one; the latter
-            is warned about and will be written again.
+            None where there is no entry.
 
         Raises
         ------
+        ValueError, PermissionError
+            If there is a damaged one, or one that may not be read. The run can be
+            trained again all the same: writing replaces the entry.
         OSError
             If an entry can be neither read nor written again.
         """
+        path = self._path(run, ".json")
         try:
-            return self._read(run)
+            record = _read_record(path)
+            if record.get("random_state") != run.random_state:
+                raise ValueError(f"{path.name} has another random_state.")
+            return _read_table(path, record, self.key)
         except FileNotFoundError:
             return None
-        except (ValueError, PermissionError) as error:
-            warnings.warn(
-                f"cache entry of the run (train_size={run.train_size}, "
-                f"seed={run.seed}) is damaged and will be trained again: {error}",
-                TrajectoryWarning,
-                stacklevel=2,
-            )
-            return None
+        except PermissionError:
+            raise  # replacing a file needs no leave to read it
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"cache_dir holds an entry that cannot be read ({error.strerror}): "
+                f"{error.filename or path}. Remove it, or choose another cache_dir",
+            ) from error
 
     def write(
         self,
@@ -141,7 +147,6 @@ class RunCache:
         table: pd.DataFrame,
         seconds: float,
         device: str,
-        stacked: int = 1,
     ) -> pd.DataFrame:
         """Keep a finished run.
 
@@ -155,8 +160,6 @@ class RunCache:
             How long it took.
         device : str
             Where it was trained.
-        stacked : int, default=1
-            Runs that were trained side by side with it, itself included.
 
         Returns
         -------
@@ -178,10 +181,10 @@ class RunCache:
             "seed": run.seed,
             "random_state": run.random_state,
             "rows": len(table),
+            "columns": list(table.columns),
             "sha256": hashlib.sha256(data).hexdigest(),
             "seconds": round(seconds, 3),
             "device": device,
-            "stacked": stacked,
             "versions": library_versions(),
             "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(),
         }
@@ -190,24 +193,6 @@ class RunCache:
             _write_whole(self._path(run, ".parquet"), data)
             _write_whole(self._path(run, ".json"), _json_bytes(record))
         return _parse_table(data)
-
-    def _read(self, run: Run) -> pd.DataFrame:
-        path = self._path(run, ".json")
-        try:
-            record = _read_record(path)
-            if record.get("key") != self.key:
-                raise ValueError(f"{path.name} belongs to another sweep.")
-            if record.get("random_state") != run.random_state:
-                raise ValueError(f"{path.name} has another random_state.")
-            return _read_table(path, record)
-        except (FileNotFoundError, PermissionError):
-            raise  # replacing a file needs no leave to read it
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"cache_dir holds an entry that cannot be read ({error.strerror}): "
-                f"{error.filename or path}. Remove it, or choose another cache_dir",
-            ) from error
 
     def _path(self, run: Run, suffix: str) -> Path:
         return self.folder / (_stem(run.train_size, run.seed) + suffix)
@@ -223,15 +208,6 @@ class RunCache:
                 f"cache_dir {problem} ({error.strerror}): {self.folder}. "
                 f"{consequence}; free some space or choose another cache_dir",
             ) from error
-
-    def _remove_leftovers(self) -> None:
-        """Remove what a killed process left half-written, but not a living one."""
-        for part in self.folder.glob("*.part"):
-            try:
-                if time.time() - part.stat().st_mtime > _STALE_SECONDS:
-                    part.unlink()
-            except OSError:
-                continue
 
 
 def read_cache(cache_dir: str | os.PathLike) -> pd.DataFrame:
@@ -295,11 +271,10 @@ def _in_common(
             "sweep: give its subfolder in place of the folder."
         )
     if rest:
-        warnings.warn(
+        warn_user(
             f"{', '.join(rest)} left out: not all of the {len(tables)} sweeps in "
             f"{folder} recorded them. A sweep's subfolder has all that it recorded.",
             TrajectoryWarning,
-            stacklevel=3,
         )
     return {
         name: table[[column for column in table.columns if column in common]]
@@ -340,24 +315,40 @@ def read_records(cache_dir: str | os.PathLike) -> pd.DataFrame:
 
 def _intact_runs(sweep: Path) -> Iterator[pd.DataFrame]:
     damaged = 0
+    key = _key_of(sweep)
     for path in sorted(sweep.glob("train_size=*.json")):
         try:
-            yield _read_table(path, _read_record(path))
+            yield _read_table(path, _read_record(path), key)
         except (ValueError, FileNotFoundError, IsADirectoryError):
             damaged += 1
     if damaged:
-        warnings.warn(
+        warn_user(
             f"{plural(damaged, 'damaged run')} left out of {sweep}: fit the sweep "
             "again to train them anew.",
             TrajectoryWarning,
-            stacklevel=4,
         )
+
+
+def _key_of(sweep: Path) -> Any:
+    """Return the key that a sweep's folder was made for, None if it is lost."""
+    try:
+        return json.loads(_read_plain(sweep / "sweep.json"))["key"]
+    except (ValueError, KeyError, TypeError, RecursionError, OSError):
+        return None
+
+
+def _read_plain(path: Path) -> bytes:
+    """Read a file of this folder; ValueError where it is a link, or a device."""
+    mode = path.lstat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ValueError(f"{path.name} is a link, or no file.")
+    return path.read_bytes()
 
 
 def _read_record(path: Path) -> dict[str, Any]:
     """Read what is known of a run; ValueError where it is not what was written."""
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(_read_plain(path))
     except RecursionError:
         raise ValueError(f"{path.name} is nested too deeply.") from None
     if not isinstance(record, dict) or "sha256" not in record:
@@ -368,26 +359,36 @@ def _read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def _read_table(record_path: Path, record: Mapping[str, Any]) -> pd.DataFrame:
+def _read_table(
+    record_path: Path, record: Mapping[str, Any], key: str | None
+) -> pd.DataFrame:
     """Read the table of a run; ValueError where it is not the one of the record."""
+    if key is not None and record.get("key") != key:
+        raise ValueError(f"{record_path.name} belongs to another sweep.")
     path = record_path.with_suffix(".parquet")
     try:
-        data = path.read_bytes()
+        data = _read_plain(path)
     except FileNotFoundError:
         raise ValueError(f"{path.name} is missing.") from None
     if hashlib.sha256(data).hexdigest() != record["sha256"]:
         raise ValueError(
             f"{path.name} does not have the checksum of its record ({len(data)} bytes)."
         )
-    return _parse_table(data)
+    table = _parse_table(data)
+    # A checksum says that the bytes were written, and not for which run.
+    for name in ("train_size", "seed"):
+        if not (table[name] == record[name]).all():
+            raise ValueError(f"{path.name} holds another {name}.")
+    if len(table) != record.get("rows") or list(table) != record.get("columns"):
+        raise ValueError(f"{path.name} has other rows or columns than its record.")
+    return table
 
 
 def _parse_table(data: bytes) -> pd.DataFrame:
     try:
         table = pd.read_parquet(io.BytesIO(data))
-    except OSError as error:
-        # So pyarrow says that bytes are no table.
-        raise ValueError(str(error)) from error
+    except Exception as error:  # of pyarrow, which has many
+        raise ValueError(f"no table can be read from it ({error}).") from error
     return check_trajectories(table)
 
 
