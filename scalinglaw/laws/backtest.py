@@ -11,10 +11,9 @@ from sklearn.base import clone
 
 from .._validation import check_fraction
 from ..exceptions import CensoredOptimumWarning, UnresolvedExponentWarning
-from .curves import as_curves, prepare
+from ._power_law import PowerLawFit
+from .curves import Curves, as_curves, prepare
 from .estimator import ScalingLawEstimator
-from .inference import fit_line
-from .power_law import PowerLawFit
 
 __all__ = ["backtest"]
 
@@ -38,9 +37,10 @@ def backtest(
     DataFrame
         One row per method and held-out train size: ``method`` (``"law"``;
         ``"last_value"``, the error at the largest size fitted; ``"power"`` and
-        ``"power_offset"``, a power law of error against train size without and with
-        an offset), ``train_size``, ``predicted``, ``ci_low``, ``ci_high`` (prediction
-        interval; NaN where a method has none), ``observed`` (fraction) and
+        ``"power_offset"``, a :class:`PowerLawFit` of error against train size without
+        and with an offset; with three train sizes without one in both), ``train_size``,
+        ``predicted``, ``ci_low``, ``ci_high`` (prediction interval; NaN where a method
+        has none), ``observed`` (fraction) and
         ``log_error``, log(predicted / observed). Root mean squared log errors:
         ``table["log_error"].pow(2).groupby(table["method"]).mean() ** 0.5``.
 
@@ -83,47 +83,38 @@ def backtest(
             warnings.simplefilter("ignore", category)
         names = {"log_norm": f"log_{law.norm}", "error": law.metric}
         model.fit(small.drop(columns="log_error").rename(columns=names))
-    observed_all = np.exp(model._optima_of(curves))
-    x, y = fitted_sizes.astype(float), observed_all[: len(fitted_sizes)]
-    rows = []
-    for method, forecast in (
-        ("law", model.predict(held, return_interval=True)),
-        ("last_value", (np.full(n_held, y[-1]), *np.full((2, n_held), np.nan))),
-        ("power", _power(x, y, held)),
-        ("power_offset", _power_offset(x, y, held)),
-    ):
-        for size, observed, predicted, low, high in zip(
-            held, observed_all[-n_held:], *forecast, strict=True
-        ):
-            rows.append(
-                {
-                    "method": method,
-                    "train_size": int(size),
-                    "predicted": predicted,
-                    "ci_low": low,
-                    "ci_high": high,
-                    "observed": observed,
-                    "log_error": float(np.log(predicted / observed)),
-                }
-            )
-    return pd.DataFrame(rows)
+        observed = _lowest_errors(model, curves)
+        x, y = fitted_sizes.astype(float), observed[:-n_held]
+        forecasts = {
+            "law": model.predict(held, return_interval=True),
+            "last_value": (np.full(n_held, y[-1]), *np.full((2, n_held), np.nan)),
+            "power": _power(x, y, held, offset=False),
+            # Three numbers through three points leave nothing to fit.
+            "power_offset": _power(x, y, held, offset=len(x) > 3),
+        }
+    tables = []
+    for method, (predicted, low, high) in forecasts.items():
+        columns = {
+            "method": method,
+            "train_size": held,
+            "predicted": predicted,
+            "ci_low": low,
+            "ci_high": high,
+            "observed": observed[-n_held:],
+        }
+        tables.append(pd.DataFrame(columns))
+    found = pd.concat(tables, ignore_index=True)
+    return found.assign(log_error=np.log(found["predicted"] / found["observed"]))
+
+
+def _lowest_errors(model: ScalingLawEstimator, curves: Curves) -> np.ndarray:
+    """Return the lowest error of each train size, as a fitted law smooths it."""
+    return np.exp(model._optima_of(curves))
 
 
 def _power(
-    x: np.ndarray, y: np.ndarray, held: np.ndarray
+    x: np.ndarray, y: np.ndarray, held: np.ndarray, *, offset: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    line, _ = fit_line(np.log(x), np.log(y), -1)
-    at = np.log(held.astype(float))
-    low, high = line.conf_band(at, new_point=True)
-    return np.exp(line.predict(at)), np.exp(low), np.exp(high)
-
-
-def _power_offset(
-    x: np.ndarray, y: np.ndarray, held: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    nothing = np.full(len(held), np.nan)
-    if len(x) < 4:
-        # Three parameters through three points leave nothing to fit.
-        return _power(x, y, held)[0], nothing, nothing
-    fit = PowerLawFit(offset=True, cov_type="nonrobust").fit(x, y)
-    return fit.predict(held.astype(float)), nothing, nothing
+    # With so few points each counts alike: HC3 would let the outermost decide.
+    fit = PowerLawFit(offset=offset, cov_type="nonrobust").fit(x, y)
+    return fit.predict(held.astype(float), return_interval=True)
