@@ -26,7 +26,7 @@ class ZeroNormWarning(TrajectoryWarning):
 
 
 class UncountedParameterWarning(UserWarning):
-    """A matrix of parameters belongs to no known kind of layer and is left out."""
+    """Parameters that may multiply activations are left out of the norm, by name."""
 
 
 class CensoredOptimumWarning(UserWarning):

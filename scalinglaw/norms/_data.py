@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ._modules import evaluation_mode
+from ._modules import evaluation_mode, told_of_forward
 
 __all__ = [
     "are_tokens",
@@ -143,7 +143,8 @@ def log_fisher_rao(module: nn.Module, X: Tensor, y: Tensor) -> float:
     for samples, labels in zip(X.split(_BATCH), y.split(_BATCH), strict=True):
         # A network may write over its input.
         samples = samples.to(device, dtype, copy=True)
-        logits, tangent = _along_parameters(module, tensors, constants, samples)
+        with _told_of_samples(samples):
+            logits, tangent = _along_parameters(module, tensors, constants, samples)
         labels = _check_logits(logits, labels.to(device))
         own = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, labels, True)
         log_p = logits.log_softmax(dim=1).masked_fill(own, -math.inf)
@@ -178,13 +179,20 @@ def log_margins(module: nn.Module, X: Tensor, y: Tensor) -> tuple[np.ndarray, fl
         squares += float(torch.linalg.vector_norm(samples.double()) ** 2)
         # A network may write over its input.
         samples = samples.to(reference.device, reference.dtype, copy=True)
-        with evaluation_mode(module):
-            logits = module(samples).double()
-        labels = _check_logits(logits, labels.to(logits.device))
+        with evaluation_mode(module), _told_of_samples(samples):
+            logits = module(samples)
+        logits = logits.double() if isinstance(logits, Tensor) else logits
+        labels = _check_logits(logits, labels.to(samples.device))
         others = logits.scatter(1, labels, -math.inf).max(dim=1).values
         margins.append((logits.gather(1, labels)[:, 0] - others).cpu())
     log_scale = math.log(squares) / 2 - math.log(len(X)) if squares else -math.inf
     return torch.cat(margins).numpy(), log_scale
+
+
+def _told_of_samples(samples: Tensor) -> AbstractContextManager[None]:
+    """Say which samples the forward pass refuses."""
+    where = f"on X of shape {tuple(samples.shape)}"
+    return told_of_forward("X must hold samples as the network takes them", where)
 
 
 def _check_logits(logits: Any, labels: Tensor) -> Tensor:

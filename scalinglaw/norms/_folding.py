@@ -25,7 +25,13 @@ from torch.nn.utils import (
 )
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
-from ._modules import TRANSPOSED, evaluation_mode, first_input, uncompiled
+from ._modules import (
+    TRANSPOSED,
+    evaluation_mode,
+    first_input,
+    told_of_depth,
+    uncompiled,
+)
 
 __all__ = ["find_folds", "fold_normalization", "ordinary"]
 
@@ -206,6 +212,7 @@ def find_folds(module: nn.Module) -> list[tuple[str, str]]:
     return folds
 
 
+@told_of_depth()
 def fold_normalization(module: nn.Module) -> nn.Module:
     """Copy of a network with each batch normalisation merged into the layer before.
 

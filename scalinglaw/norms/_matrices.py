@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from inspect import getattr_static
 from typing import Any
 
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from ._modules import (
     named_modules,
     packed_weight,
     readable,
+    told_of_depth,
     uncompiled,
 )
 from ._probe import (
@@ -126,25 +128,22 @@ def _attention_views(part: nn.MultiheadAttention) -> list[tuple[str, str, View]]
     ]
 
 
-def _fused_views(name: str, part: Any, parent: Any) -> list[tuple[str, str, View]]:
+def _fused_views(name: str, n_outputs: int, parent: Any) -> list[tuple[str, View]]:
     """Return views of one linear layer, or of the three that it stands for.
 
-    Its module says so by the name of the layer, three times as many outputs as
-    inputs or as its heads are wide, and a number of heads.
+    Its module says so by the name of the layer and a number of heads.
     """
     own = name.rpartition(".")[2]
     heads = next((getattr(parent, key) for key in _N_HEADS if hasattr(parent, key)), 0)
-    fits = (
-        isinstance(heads, int) and heads > 0 and part.weight.shape[0] % (3 * heads) == 0
-    )
-    if own not in _FUSED + _FUSED_BY_HEAD or not fits:
-        return [("", "weight", _linear)]
-    if own in _FUSED:
+    fits = isinstance(heads, int) and heads > 0 and n_outputs % (3 * heads) == 0
+    views: list[View]
+    if fits and own in _FUSED:
         views = [partial(_third, i) for i in range(3)]
-    else:
+    elif fits and own in _FUSED_BY_HEAD:
         views = [partial(_third_by_head, heads, i) for i in range(3)]
-    names = (".query", ".key", ".value")
-    return [(n, "weight", view) for n, view in zip(names, views, strict=True)]
+    else:
+        return [("", _linear)]
+    return list(zip((".query", ".key", ".value"), views, strict=True))
 
 
 class _Finder:
@@ -166,6 +165,8 @@ class _Finder:
                 done.update(id(inner) for inner in part.modules())
             else:
                 self._visit(name, part)
+        for name, part in parts if announce else ():
+            self._announce_tied(name, part)
 
     def _visit(self, name: str, part: Any) -> None:
         kind = type(part)
@@ -197,10 +198,10 @@ class _Finder:
             elif uses_stored_weight(part):
                 self._add_stored(name, part)
                 return  # whatever else it holds has no part in its outputs
-            elif self._add_probed(name, part):
-                return
             else:
-                self._announce_class(name, part)
+                if not self._add_probed(name, part):
+                    self._announce_class(name, part)
+                return
         elif geometry(part) and not of_torch and is_leaf(part):
             if self._add_probed(name, part):
                 return
@@ -223,14 +224,17 @@ class _Finder:
         if not isinstance(part, nn.Linear):
             self._add(name, part, weight, _view_of(part))
             return
+        self._add_linear(name, part, weight)
+
+    def _add_linear(self, name: str, part: nn.Module, weight: Tensor) -> None:
         parent = self._parts.get(name.rpartition(".")[0])
-        for suffix, _, view in _fused_views(name, part, parent):
+        for suffix, view in _fused_views(name, len(weight), parent):
             self._add(name, part, weight, view, suffix)
 
     def _add_probed(self, name: str, part: nn.Module) -> bool:
         matrix = probe(part)
         if matrix is not None:
-            self._add(name, part, matrix)
+            self._add_linear(name, part, matrix)
         return matrix is not None
 
     def _add(
@@ -278,6 +282,27 @@ class _Finder:
                 UncountedParameterWarning,
             )
 
+    def _announce_tied(self, name: str, part: nn.Module) -> None:
+        """Warn of an embedding whose table the forward pass may multiply by, too."""
+        code = getattr(getattr_static(part, "forward", None), "__code__", None)
+        used = set(getattr(code, "co_names", ()))
+        if type(part).__module__.startswith("torch.nn."):
+            return
+        for key, child in part.named_children():
+            if (
+                not isinstance(child, nn.Embedding)
+                or (id(child.weight), "") in self._seen
+            ):
+                continue
+            if {key, "weight"} <= used:
+                warn_user(
+                    f"the forward pass of {name or 'module'!r} reads the weight of its "
+                    f"embedding {key!r}: if it multiplies by it, as an output that is "
+                    "tied to the embedding, this matrix is not counted. Hold it in a "
+                    "torch.nn.Linear without bias whose weight is the embedding's.",
+                    UncountedParameterWarning,
+                )
+
     def _announce_class(self, name: str, part: nn.Module) -> None:
         if not self._warn:
             return
@@ -324,6 +349,7 @@ def find_layers(net: nn.Module, announce: bool = True) -> list[WeightLayer]:
     return layers
 
 
+@told_of_depth()
 def weight_layers(
     module: nn.Module, fold_normalization: bool = False
 ) -> list[WeightLayer]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ __all__ = [
     "named_modules",
     "packed_weight",
     "readable",
+    "told_of_depth",
+    "told_of_forward",
     "told_of_shape",
     "uncompiled",
 ]
@@ -61,15 +64,37 @@ def first_input(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
 
 
 @contextmanager
-def told_of_shape(shape: tuple[int, ...]) -> Iterator[None]:
-    """Say which shape a sample had that the forward pass refuses."""
+def told_of_depth() -> Iterator[None]:
+    """Say what it is that Python cannot walk through."""
     try:
         yield
-    except (RuntimeError, AssertionError, IndexError) as error:
-        # Layers raise the first; torchvision asserts; the last is a missing axis.
+    except RecursionError as error:
         raise ValueError(
-            "input_shape must be the shape of one sample as the network takes it, "
-            f"such as (3, 32, 32): the forward pass fails on {shape} with "
+            "module is nested too deeply to walk through its parts: each of them "
+            "needs a few of Python's stack frames. Put layers side by side, or raise "
+            f"sys.setrecursionlimit ({sys.getrecursionlimit()})."
+        ) from error
+
+
+@contextmanager
+def told_of_shape(shape: tuple[int, ...]) -> Iterator[None]:
+    """Say which shape a sample had that the forward pass refuses."""
+    need = "input_shape must be the shape of one sample as the network takes it"
+    with told_of_forward(f"{need}, such as (3, 32, 32)", f"on {shape}"):
+        yield
+
+
+@contextmanager
+def told_of_forward(need: str, where: str) -> Iterator[None]:
+    """Say what a forward pass needs that fails, whatever it has raised."""
+    try:
+        yield
+    except (ValueError, TypeError, RecursionError, NotImplementedError):
+        raise
+    except Exception as error:
+        # Layers raise a RuntimeError; torchvision asserts; others have bugs.
+        raise ValueError(
+            f"{need}: the forward pass fails {where} with "
             f"{type(error).__name__}: {error}"
         ) from error
 
@@ -78,13 +103,18 @@ def told_of_shape(shape: tuple[int, ...]) -> Iterator[None]:
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """Put `module` in evaluation mode, without gradients, and back as it was.
 
-    The flags are set one by one: a module of the user's may override ``train``.
+    The flags are set one by one: a module of the user's may override ``train``. What
+    ``torch.compile`` has made is passed by: it takes no tensors of another class.
     """
     flags = [(part, part.training) for part in module.modules()]
+    # Its module takes a second to import, and is there if anything was compiled.
+    eager: Any = nullcontext()
+    if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
+        eager = torch.compiler.set_stance("force_eager")
     try:
         for part, _ in flags:
             part.training = False
-        with torch.no_grad():
+        with torch.no_grad(), eager:
             yield
     finally:
         for part, training in flags:

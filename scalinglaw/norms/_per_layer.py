@@ -19,7 +19,7 @@ from ._entrywise import (
 )
 from ._folding import find_folds, ordinary
 from ._matrices import WeightLayer, find_layers
-from ._modules import evaluation_mode, uncompiled
+from ._modules import evaluation_mode, told_of_depth, uncompiled
 from ._operator import Operator, input_sizes
 from ._probe import geometry
 from ._spectral import log_spectral_norms
@@ -165,6 +165,7 @@ def _as_operator(part: Any) -> tuple:
     return id(part.weight), type(part), part.stride, part.dilation, part.groups
 
 
+@told_of_depth()
 def layer_table(
     module: nn.Module,
     *,

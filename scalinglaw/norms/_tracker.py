@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -17,7 +15,7 @@ from ._data import as_tensor, labelled_batch, log_fisher_rao
 from ._entrywise import log_entrywise_norm, parameters
 from ._folding import find_folds, ordinary
 from ._matrices import find_layers
-from ._modules import evaluation_mode, uncompiled
+from ._modules import evaluation_mode, told_of_depth, uncompiled
 from ._path import log_path_norm
 from ._per_layer import CONV, layer_logs, operator_sizes
 
@@ -102,7 +100,7 @@ class NormTracker:
         )
         if "fisher_rao" in self.names:
             self._batch = labelled_batch(X, y)
-        with _told_of_depth():
+        with told_of_depth():
             # Which layer a normalisation follows does not change in training.
             self._folds = find_folds(self.module) if self.fold_normalization else []
             net = ordinary(self.module, self._folds)
@@ -137,7 +135,7 @@ class NormTracker:
         """
         # Every norm sees an ordinary network; a user's autocast would round it.
         device = next((p.device.type for p in self.module.parameters()), "cpu")
-        with _told_of_depth(), torch.autocast(device, enabled=False):
+        with told_of_depth(), torch.autocast(device, enabled=False):
             net = ordinary(self.module, self._folds)
             with evaluation_mode(net):
                 return self._compute(net)
@@ -171,19 +169,6 @@ class NormTracker:
                 "floating-point numbers on the given data."
             )
         return norm
-
-
-@contextmanager
-def _told_of_depth() -> Iterator[None]:
-    """Say what it is that Python cannot walk through."""
-    try:
-        yield
-    except RecursionError as error:
-        raise ValueError(
-            "module is nested too deeply to walk through its parts: each of them "
-            "needs a few of Python's stack frames. Put layers side by side, or raise "
-            f"sys.setrecursionlimit ({sys.getrecursionlimit()})."
-        ) from error
 
 
 def _sample_shape(input_shape: Any, X: Any) -> tuple[int, ...] | None:
