@@ -53,7 +53,7 @@ SCENARIOS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
         "double_descent": {"peak": 0.3, "rise": -0.1},
         "weight_decay": {"fold_back": 1.0},
         # What follows the knee depends on the train size.
-        "weaker_overfitting": {"rise": 0.3, "rise_growth": -0.043, "knee_width": 0.06},
+        "weaker_overfitting": {"rise": 0.3, "rise_growth": -0.043, "knee_width": 0.03},
         "steeper_tails": {"tail": 0.1, "tail_growth": 0.0725, "rise": 0.3},
         "flatter_tails": {"tail": 0.35, "tail_growth": -0.0735, "rise": 0.3},
         "steeper_ends": {"rise": -0.1, "rise_growth": -0.058},
