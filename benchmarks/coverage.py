@@ -150,7 +150,7 @@ def summarise(rows: list[dict[str, float]]) -> pd.Series:
 def formatted(line: pd.Series) -> list[str]:
     """Return the cells of a line."""
     return [
-        "."
+        "–"
         if np.isnan(value)
         else f"{value:+.1f}"
         if name.startswith("bias")
