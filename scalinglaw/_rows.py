@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ from .exceptions import TrajectoryWarning
 
 __all__ = [
     "KNOWN_NORMS",
+    "Trajectories",
     "check_names",
     "check_rows",
     "join_runs",
@@ -46,6 +47,24 @@ KNOWN_NORMS = (
     "path",
     "fisher_rao",
     "rms",
+)
+
+
+class HasTrajectory(Protocol):
+    """A fitted classifier, which holds the table of its run."""
+
+    trajectory_: pd.DataFrame
+
+
+class HasTrajectories(Protocol):
+    """A fitted sweep, which holds the table of its runs."""
+
+    trajectories_: pd.DataFrame
+
+
+#: What every estimator of laws takes.
+Trajectories: TypeAlias = (
+    "pd.DataFrame | HasTrajectory | HasTrajectories | Sequence[Trajectories]"
 )
 REQUIRED = ("train_size", "seed", "epoch")
 TABLE = "the trajectory table"
@@ -179,7 +198,7 @@ def join_runs(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
         raise ValueError("concat_trajectories needs at least one table, got none.")
     for table in tables:
         if isinstance(table, pd.DataFrame):
-            check_columns(table.columns, REQUIRED, "the trajectory table")
+            check_names(map(str, table.columns))
         else:
             raise TypeError(
                 "every one of the tables must be a pandas DataFrame, got "

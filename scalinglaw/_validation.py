@@ -64,7 +64,9 @@ def check_option(value: Any, name: str, options: Collection[Any]) -> Any:
     return value
 
 
-def check_choices(values: Iterable[str], name: str, options: Collection[str]) -> tuple:
+def check_choices(
+    values: Iterable[str], name: str, options: Collection[str]
+) -> tuple[str, ...]:
     """Return `values` as a tuple of names that are all among `options`."""
     if isinstance(values, str):
         raise TypeError(

@@ -12,13 +12,19 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ._files import atomic_write, damaged_file_named
-from ._rows import REQUIRED, check_rows, join_runs, norm_columns, run_columns
+from ._rows import (
+    REQUIRED,
+    Trajectories,
+    check_rows,
+    join_runs,
+    norm_columns,
+    run_columns,
+)
 from ._table_files import parse_csv, parse_parquet, write_csv, write_parquet
 from ._validation import check_columns
 
@@ -119,7 +125,7 @@ def concat_trajectories(
     return check_rows(join_runs(tables))
 
 
-def as_trajectories(source: Any) -> pd.DataFrame:
+def as_trajectories(source: Trajectories) -> pd.DataFrame:
     """Return the table behind a DataFrame, a fitted estimator or a list of them.
 
     Parameters
@@ -152,7 +158,9 @@ def as_trajectories(source: Any) -> pd.DataFrame:
     )
 
 
-def write_trajectories(trajectories: pd.DataFrame, path: str | os.PathLike) -> None:
+def write_trajectories(
+    trajectories: pd.DataFrame, path: str | os.PathLike[str]
+) -> None:
     """Write a table to Parquet or CSV without loss, all of it or nothing.
 
     Of columns unknown to the package, CSV keeps the text and not the type.
@@ -182,7 +190,7 @@ def write_trajectories(trajectories: pd.DataFrame, path: str | os.PathLike) -> N
             shutil.copymode(path, part)
 
 
-def read_trajectories(path: str | os.PathLike) -> pd.DataFrame:
+def read_trajectories(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read a table that :func:`write_trajectories` wrote, or a log of your own.
 
     Parameters

@@ -552,3 +552,15 @@ def test_missing_files_and_folders_without_logs_are_named(tmp_path):
 def test_a_log_of_arrow_types_is_a_log():
     arrow = pa.Table.from_pandas(_log()).to_pandas(types_mapper=pd.ArrowDtype)
     assert_frame_equal(read(arrow), read(_log()))
+
+
+@pytest.mark.parametrize("name", ["train_size", "seed", "step", "val_err"])
+@pytest.mark.parametrize("value", [pd.Timestamp("2024-01-01"), [1], 1j, np.float16(2)])
+def test_odd_values_are_read_or_refused_by_name(name, value):
+    column = pd.Series([value] * 4, dtype=object)
+    if isinstance(value, np.float16):
+        column = pd.Series([0, 1, 2, 3] if name == "step" else [1] * 4, dtype="float16")
+        assert len(read(_log(**{name: column}))) == 4
+    else:
+        with pytest.raises(ValueError, match=name):
+            read(_log(**{name: column}))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
+from .._kinds import as_float
 from .._rows import KNOWN_NORMS, check_rows
 from .._validation import check_number, plural, warn_user
 from ..exceptions import TrajectoryWarning
@@ -28,7 +29,7 @@ _MEASURES = tuple(
     for what in ("error", "accuracy", "loss")
 )
 
-Source = str | os.PathLike | pd.DataFrame
+Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame"
 
 
 def read_runs(
@@ -204,11 +205,12 @@ def _settings(raw: pd.DataFrame, found: list[Found], said: list[str]) -> pd.Data
         )
         if ours == "run":
             # A name that no two rows share is not that of a run.
-            texts = [raw[i] for i in candidates if raw[i].duplicated().any()]
+            texts = [raw[i].astype(str).where(raw[i].notna()) for i in candidates]
+            texts = [text for text in texts if text.duplicated().any()]
             if texts:
-                rows["run"] = texts[0].astype(object)
+                rows["run"] = texts[0]
                 for text in texts[1:]:
-                    rows["run"] = rows["run"].astype(str) + "/" + text.astype(str)
+                    rows["run"] = rows["run"] + "/" + text
             continue
         if not candidates:
             continue
@@ -251,7 +253,7 @@ def _with_values(
     rows = rows.drop(columns="run", errors="ignore").assign(**values)
     for name in ("step", "epoch", "batch_size"):
         if name in rows:
-            rows[name] = pd.to_numeric(rows[name], errors="coerce")
+            rows[name] = as_float(rows[name], name)
     return rows
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._kinds import with_kinds
 from .._validation import plural
 
 __all__ = ["compile_pattern", "name_runs"]
@@ -107,7 +108,9 @@ def name_runs(
     elif rows["seed"].isna().any():
         shown = ", ".join(map(repr, rows["label"][rows["seed"].isna()].unique()[:3]))
         raise ValueError(f"seed is known for some runs, but not for {shown}.")
-    return rows
+    keys = [name for name in ("model", "train_size", "seed") if name in rows]
+    kinds = with_kinds({name: rows[name] for name in keys}, None, said)
+    return rows.assign(**kinds)
 
 
 def _from_pattern(rows: pd.DataFrame, pattern: re.Pattern[str]) -> pd.DataFrame:
