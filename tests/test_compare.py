@@ -1,5 +1,7 @@
 """Exponents of several models: differences, homogeneity, equivalence, forecasts."""
 
+from copy import copy
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -9,14 +11,15 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.oneway import anova_generic
 
 from scalinglaw import (
+    PowerLawFit,
     ScalingLawEstimator,
-    backtest,
     compare_exponents,
     concat_trajectories,
     required_seeds,
 )
 from scalinglaw.datasets import make_trajectories
-from scalinglaw.laws.compare import _welch
+from scalinglaw.exceptions import UnresolvedExponentWarning
+from scalinglaw.laws._compare import _welch
 from scalinglaw.laws.inference import Estimate
 
 TABLES = {
@@ -124,48 +127,57 @@ def test_bad_comparisons_are_refused(laws):
         compare_exponents(laws, norm="rms")
     with pytest.raises(ValueError, match="paired=True needs exponent"):
         compare_exponents(laws, paired=True)
+    with pytest.raises(TypeError, match=r"laws must be a dict.*got a list"):
+        compare_exponents(list(laws.values()))
+    fit = PowerLawFit().fit([1, 2, 4, 8], [8, 4.1, 2, 1])
+    with pytest.raises(TypeError, match="got both"):
+        compare_exponents({"a": laws["a"], "fit": fit})
+    with pytest.raises(ValueError, match="exponent must be one of 'exponent'"):
+        compare_exponents({"a": fit, "b": fit}, "gamma1")
 
 
-def test_a_backtest_forecasts_the_largest_sizes_with_all_methods():
-    table = backtest(ScalingLawEstimator(), TABLES["b"])
-    assert list(table.columns) == [
-        "method",
-        "train_size",
-        "predicted",
-        "ci_low",
-        "ci_high",
-        "observed",
-        "log_error",
-    ]
-    assert set(table["train_size"]) == {4000, 8000}
-    assert set(table["method"]) == {"law", "last_value", "power", "power_offset"}
-    assert_allclose(table["log_error"], np.log(table["predicted"] / table["observed"]))
-    rms = table["log_error"].pow(2).groupby(table["method"]).mean() ** 0.5
-    assert rms["law"] < 0.1 < rms["last_value"]
+def test_power_laws_are_compared_by_their_exponents():
+    rng = np.random.default_rng(0)
+    x = np.geomspace(64, 8192, 12)
+    fits = {
+        name: PowerLawFit().fit(x, x**-gamma * np.exp(0.02 * rng.normal(size=12)))
+        for name, gamma in (("a", 0.3), ("b", 0.4), ("c", 0.4))
+    }
+    found = compare_exponents(fits, exponent="exponent")
+    assert found.exponent == "exponent"
+    assert found.differences.loc[("a", "b"), "p_adjusted"] < 1e-3
+    assert found.differences.loc[("b", "c"), "p_adjusted"] > 0.05
+    expected = fits["a"].exponent_ - fits["b"].exponent_
+    assert_allclose(found.differences.loc[("a", "b"), "difference"], expected)
+    assert_frame_equal(compare_exponents(fits).differences, found.differences)
 
 
-def test_prediction_intervals_of_the_backtest_cover():
-    covered = []
-    for seed in range(40):
-        table = backtest(ScalingLawEstimator(), make_trajectories(random_state=seed))
-        law = table[table["method"] == "law"]
-        covered += law["observed"].between(law["ci_low"], law["ci_high"]).tolist()
-    assert 0.8 <= np.mean(covered) <= 1.0
+def test_what_is_not_resolved_is_not_tested_unless_asked_for(laws):
+    loose = copy(laws["a"])
+    loose.resolved_ = False
+    mixed = {"loose": loose, "b": laws["b"], "c": laws["c"]}
+    with pytest.warns(UnresolvedExponentWarning, match="not resolved in loose") as seen:
+        found = compare_exponents(mixed, margin=0.1)
+    assert seen[0].filename == __file__
+    row = found.differences.loc[("loose", "b")]
+    assert_allclose(
+        row["difference"],
+        loose.gamma_predicted_.estimate - laws["b"].gamma_predicted_.estimate,
+    )
+    assert row[["std_err", "ci_low", "p_value", "p_adjusted"]].isna().all()
+    assert not row["equivalent"]
+    assert np.isfinite(found.differences.loc[("b", "c"), "p_adjusted"])
+    assert np.isnan(found.homogeneity["p_value"])
+    text = " ".join(str(found.summary()).split())
+    assert "Not resolved: loose" in text
+    assert "All equal: not tested" in text
+    asked = compare_exponents(mixed, include_unresolved=True)
+    assert_allclose(asked.differences, compare_exponents(laws).differences)
+    # What comes from the minima needs no resolved law.
+    assert compare_exponents(mixed, "gamma_measured").exponents["resolved"].all()
 
 
-def test_too_few_train_sizes_cannot_be_backtested():
-    few = TABLES["a"][TABLES["a"]["train_size"] <= 1000]
-    with pytest.raises(ValueError, match="leaves 2 to fit"):
-        backtest(ScalingLawEstimator(), few)
-
-
-@pytest.mark.parametrize("law", ["pooled", TABLES["a"], None])
-def test_a_backtest_wants_the_law_first(law):
-    kind = type(law).__name__
-    with pytest.raises(TypeError, match=f"law, the first argument.*got {kind}"):
-        backtest(law, TABLES["a"])
-
-
+@pytest.mark.slow
 def test_more_seeds_are_asked_for_narrower_intervals():
     noisy = {"slope_sd": 0.1}
     wide = required_seeds(0.2, design=noisy, n_replicates=6, random_state=0)
@@ -174,6 +186,17 @@ def test_more_seeds_are_asked_for_narrower_intervals():
     assert narrow["n_seeds"].iloc[-1] > wide["n_seeds"].iloc[-1]
     with pytest.raises(ValueError, match="half_width must be above 0"):
         required_seeds(0.0)
+
+
+def test_the_half_width_is_that_of_eight_studies_in_ten():
+    few, most = (
+        required_seeds(
+            1e-6, quantile=q, candidates=[2], n_replicates=5, random_state=0
+        )["half_width"].iloc[0]
+        for q in (0.2, 0.8)
+    )
+    default = required_seeds(1e-6, candidates=[2], n_replicates=5, random_state=0)
+    assert few < most == default["half_width"].iloc[0]
 
 
 def test_a_design_may_have_any_norm_and_number_of_seeds():
@@ -189,6 +212,12 @@ def test_a_design_may_have_any_norm_and_number_of_seeds():
     ("parameters", "error", "message"),
     [
         ({"design": {"random_state": 0}}, ValueError, "design must not hold random_st"),
+        (
+            {"design": {"gama1": 0.4}},
+            ValueError,
+            "design must hold parameters of .*, got 'gama1'; do you mean 'gamma1'",
+        ),
+        ({"quantile": 1.0}, ValueError, "quantile must be .* below 1, got 1"),
         ({"design": ["norm"]}, TypeError, "design must be a dict.*got list"),
         ({"candidates": 5}, TypeError, "candidates must be a sequence.*got 5"),
         ({"candidates": [2, 2.5]}, TypeError, r"candidates\[1\] must be an integer"),

@@ -1,11 +1,11 @@
 """Exponents from trajectories: fits, intervals, tests and forecasts."""
 
+from ._backtest import backtest
+from ._compare import ExponentComparison, compare_exponents
+from ._planning import required_seeds
 from ._power_law import PowerLawFit
-from .backtest import backtest
-from .compare import ExponentComparison, compare_exponents
 from .estimator import ScalingLawEstimator
 from .inference import Estimate
-from .planning import required_seeds
 
 __all__ = [
     "Estimate",

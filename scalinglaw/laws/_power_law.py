@@ -90,8 +90,8 @@ class PowerLawFit(SummaryMixin, BaseEstimator):
     Notes
     -----
     An offset that is there moves the other numbers one way only. Where none was found,
-    their intervals reach from the end that the fit without one gives to the end that the
-    fit with one gives. Prediction intervals then hold those of both fits.
+    their intervals reach from the end that the fit without one gives to the end that
+    the fit with one gives. Prediction intervals then hold those of both fits.
 
     References
     ----------

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from inspect import signature
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .._validation import check_integer, check_integers, check_number, check_option
+from .._validation import (
+    check_fraction,
+    check_integer,
+    check_integers,
+    check_number,
+    check_option,
+)
 from ..datasets import make_trajectories
 from .estimator import ScalingLawEstimator
 from .tables import EXPONENTS
@@ -21,6 +29,7 @@ def required_seeds(
     half_width: float,
     *,
     exponent: str = "gamma_predicted",
+    quantile: float = 0.8,
     design: dict[str, Any] | None = None,
     candidates: Sequence[int] = (2, 3, 5, 8, 12, 20, 30),
     n_replicates: int = 20,
@@ -33,7 +42,9 @@ def required_seeds(
     half_width : float
         Wanted half-width of the 95 % interval, relative to the exponent.
     exponent : str, default="gamma_predicted"
-        Which exponent.
+        Name of the exponent.
+    quantile : float, default=0.8
+        Share of the studies whose interval must be narrow enough.
     design : dict, optional
         Parameters of :func:`~scalinglaw.datasets.make_trajectories`: train sizes,
         expected exponents, and the noise, best taken from a pilot study. Its
@@ -48,9 +59,9 @@ def required_seeds(
     Returns
     -------
     DataFrame
-        One row per number of seeds tried: ``n_seeds``, ``half_width`` (median,
-        relative), ``resolved`` (share), ``enough``. The last row is the answer, if it
-        is ``enough``.
+        One row per number of seeds tried: ``n_seeds``, ``half_width`` (relative, at
+        the `quantile` of the studies), ``resolved`` (share), ``enough``. The last row
+        is the answer, if it is ``enough``.
 
     Raises
     ------
@@ -66,6 +77,7 @@ def required_seeds(
     """
     check_number(half_width, "half_width", minimum=0.0)
     check_option(exponent, "exponent", EXPONENTS)
+    check_fraction(quantile, "quantile")
     check_integer(n_replicates, "n_replicates")
     design = _check_design(design)
     tried = check_integers(candidates, "candidates")
@@ -88,7 +100,8 @@ def required_seeds(
             widths.append(found.half_width() / abs(found.estimate))
             resolved.append(law.resolved_)
         # A study without an interval counts as one that is too wide.
-        typical = float(np.median(np.nan_to_num(widths, nan=np.inf)))
+        wide = np.nan_to_num(widths, nan=np.inf)
+        typical = float(np.quantile(wide, quantile, method="inverted_cdf"))
         rows.append((n_seeds, typical, float(np.mean(resolved)), typical <= half_width))
         if typical <= half_width:
             break
@@ -108,4 +121,12 @@ def _check_design(design: Any) -> dict[str, Any]:
             "design must not hold random_state, since each simulated study needs "
             "noise of its own. Pass random_state to required_seeds."
         )
+    known = list(signature(make_trajectories).parameters)
+    for name in design:
+        if name not in known:
+            near = get_close_matches(str(name), known, n=1)
+            hint = f"; do you mean {near[0]!r}?" if near else "."
+            raise ValueError(
+                f"design must hold parameters of make_trajectories, got {name!r}{hint}"
+            )
     return dict(design)

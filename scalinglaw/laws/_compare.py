@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -13,8 +13,10 @@ from scipy import stats
 from statsmodels.iolib.summary2 import Summary
 from statsmodels.stats.multitest import multipletests
 
-from .._validation import check_fraction, check_number, check_option
+from .._validation import check_fraction, check_number, check_option, warn_user
+from ..exceptions import UnresolvedExponentWarning
 from ..trajectories import as_trajectories
+from ._power_law import PowerLawFit
 from .counting_noise import CountingNoise
 from .estimator import ScalingLawEstimator
 from .inference import Estimate, difference, fit_line
@@ -22,8 +24,16 @@ from .tables import EXPONENTS
 
 __all__ = ["CORRECTIONS", "ExponentComparison", "compare_exponents"]
 
+# Exponents that are but effective where a law is not resolved.
+_NEEDS_RESOLVED = ("gamma1", "gamma_predicted")
 # Adjustments of p-values that are offered.
 CORRECTIONS = ("holm", "bonferroni", "sidak", "holm-sidak", "fdr_bh", "none")
+
+
+_WHY_NOT = (
+    "There the exponent is an effective one, which depends on the points that are "
+    "fitted, and no test has a meaning."
+)
 
 
 @dataclass(frozen=True)
@@ -33,24 +43,25 @@ class ExponentComparison:
     Parameters
     ----------
     exponent : str
-        Which exponent was compared.
+        Name of the exponent that was compared.
     exponents : DataFrame
         One row per model: ``estimate``, ``std_err``, ``df``, ``ci_low``, ``ci_high``,
-        ``resolved``.
+        ``resolved`` (whether the exponent is that of a clean power law).
     differences : DataFrame
         One row per pair, index (``first``, ``second``): ``difference`` (first less
         second), ``std_err``, ``df``, ``ci_low``, ``ci_high`` (of the single
         difference), ``statistic``, ``p_value``, ``p_adjusted``, and with a margin
-        ``p_equivalence`` and ``equivalent``.
+        ``p_equivalence`` and ``equivalent``. All but the difference are NaN where one
+        of the two is not resolved.
     homogeneity : Series
         Welch's test that all are equal: ``statistic`` (F), ``df_num``, ``df_denom``,
-        ``p_value``.
+        ``p_value``; NaN where a model is not resolved.
     correction : str
         Adjustment of the p-values for multiplicity.
     confidence_level : float
-        Of the intervals.
+        Coverage of the intervals.
     margin : float or None
-        Of the equivalence test.
+        Difference that the equivalence test excludes.
     """
 
     exponent: str
@@ -76,10 +87,15 @@ class ExponentComparison:
         pairs.index = [f"{first} - {second}" for first, second in pairs.index]
         summary.add_df(pairs, float_format="%.4f")
         test = self.homogeneity
+        equal = "All equal: not tested."
+        if np.isfinite(test["p_value"]):
+            equal = (
+                f"All equal: F({test['df_num']:.0f}, {test['df_denom']:.1f}) = "
+                f"{test['statistic']:.3f}, p = {test['p_value']:.3g}."
+            )
         summary.add_text(
-            f"All equal: F({test['df_num']:.0f}, {test['df_denom']:.1f}) = "
-            f"{test['statistic']:.3f}, p = {test['p_value']:.3g}. p_adjusted: "
-            f"{self.correction}; intervals are of single differences."
+            f"{equal} p_adjusted: {self.correction}; intervals are of single "
+            "differences."
         )
         if self.margin is not None:
             summary.add_text(
@@ -88,20 +104,18 @@ class ExponentComparison:
             )
         if not self.exponents["resolved"].all():
             names = ", ".join(self.exponents.index[~self.exponents["resolved"]])
-            summary.add_text(
-                f"Not resolved: {names}. There gamma1 is an effective maximum slope, "
-                "and what is compared depends on the window."
-            )
+            summary.add_text(f"Not resolved: {names}. {_WHY_NOT}")
         return summary
 
 
 def compare_exponents(
     laws: Any,
-    exponent: str = "gamma_predicted",
+    exponent: str | None = None,
     *,
     correction: str = "holm",
     margin: float | None = None,
     paired: bool = False,
+    include_unresolved: bool = False,
     confidence_level: float = 0.95,
     **parameters: Any,
 ) -> ExponentComparison:
@@ -109,12 +123,14 @@ def compare_exponents(
 
     Parameters
     ----------
-    laws : dict of str to fitted ScalingLawEstimator, or DataFrame
-        Two laws or more, by name; or one trajectory table with a ``model`` column,
-        whose models are then fitted one by one.
-    exponent : str, default="gamma_predicted"
-        ``"gamma1"``, ``"gamma2"``, ``"gamma_predicted"`` or ``"gamma_measured"``. The
-        first two depend on the norm's unit, and on the architecture through it.
+    laws : dict of str to fitted estimators, or DataFrame
+        Two fitted ScalingLawEstimators or more, or two PowerLawFits or more, by name;
+        or one trajectory table with a ``model`` column, whose models are then fitted
+        one by one.
+    exponent : str, optional
+        ``"gamma1"``, ``"gamma2"``, ``"gamma_predicted"`` (the default) or
+        ``"gamma_measured"``; ``"exponent"`` of PowerLawFits. The first two depend on
+        the norm's unit, and on the architecture through it.
     correction : str, default="holm"
         Adjustment of p-values for multiplicity, as statsmodels names it: also
         "bonferroni", "sidak", "holm-sidak", "fdr_bh", or "none".
@@ -124,8 +140,11 @@ def compare_exponents(
         Models that share seeds and test sets have correlated errors; with
         ``exponent="gamma2"`` or ``"gamma_measured"`` the difference is then taken
         train size by train size, which removes what they share.
+    include_unresolved : bool, default=False
+        Also test ``gamma1`` and ``gamma_predicted`` of laws that are not resolved.
+        Otherwise a warning names them, and their tests are NaN.
     confidence_level : float, default=0.95
-        Of the intervals.
+        Coverage of the intervals.
     **parameters : dict
         Parameters of the ScalingLawEstimator, for a table.
 
@@ -136,8 +155,11 @@ def compare_exponents(
 
     Raises
     ------
+    TypeError
+        If `laws` is neither a dict of fitted estimators of one kind nor a table.
     ValueError
-        If there are fewer than two models, or an exponent has no interval.
+        If there are fewer than two models, or an exponent that is resolved has no
+        interval.
 
     References
     ----------
@@ -158,24 +180,38 @@ def compare_exponents(
     >>> comparison.differences["difference"].round(1).tolist()
     [-0.1]
     """
-    check_option(exponent, "exponent", EXPONENTS)
     check_option(correction, "correction", CORRECTIONS)
     check_fraction(confidence_level, "confidence_level")
     if margin is not None:
         check_number(margin, "margin", minimum=0.0)
     fitted = _as_laws(laws, parameters)
-    estimates = {name: getattr(law, f"{exponent}_") for name, law in fitted.items()}
+    exponent = _check_exponent(exponent, fitted)
+    estimates = {name: _estimate(law, exponent) for name, law in fitted.items()}
+    resolved = {name: _is_resolved(law, exponent) for name, law in fitted.items()}
+    tested = resolved if not include_unresolved else dict.fromkeys(fitted, True)
     for name, estimate in estimates.items():
-        if not np.isfinite(estimate.std_err):
+        if tested[name] and not np.isfinite(estimate.std_err):
             raise ValueError(
                 f"{exponent} of {name!r} has no interval, so that it cannot be "
                 "compared: see its summary() for the reason."
             )
+        if not tested[name]:
+            estimates[name] = estimate.without_error()
+    if not all(tested.values()):
+        names = ", ".join(name for name in fitted if not tested[name])
+        warn_user(
+            f"{exponent} is not resolved in {names}: there it is an effective "
+            "exponent, and it is not tested. See summary() of these laws for the "
+            "reason, or pass include_unresolved=True.",
+            UnresolvedExponentWarning,
+        )
     alpha = 1 - confidence_level
     rows = {}
     for first, second in combinations(estimates, 2):
         between = difference(estimates[first], estimates[second])
-        if paired:
+        if not (tested[first] and tested[second]):
+            between = between.without_error()
+        elif paired:
             between = _paired_difference(fitted[first], fitted[second], exponent)
         rows[first, second] = _describe(between, alpha, margin)
     differences = pd.DataFrame.from_dict(rows, orient="index")
@@ -193,7 +229,7 @@ def compare_exponents(
             for name, found in estimates.items()
         }
     ).T
-    table["resolved"] = [bool(law.resolved_) for law in fitted.values()]
+    table["resolved"] = list(resolved.values())
     return ExponentComparison(
         exponent,
         table,
@@ -215,7 +251,8 @@ def _with_words(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**words)
 
 
-def _as_laws(laws: Any, parameters: dict[str, Any]) -> dict[str, ScalingLawEstimator]:
+def _as_laws(laws: Any, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return fitted estimators by name."""
     if isinstance(laws, Mapping):
         if parameters:
             raise ValueError(
@@ -224,10 +261,18 @@ def _as_laws(laws: Any, parameters: dict[str, Any]) -> dict[str, ScalingLawEstim
             )
         fitted = {str(name): law for name, law in laws.items()}
         for name, law in fitted.items():
-            if not hasattr(law, "exponents_"):
+            if not (hasattr(law, "exponents_") or _is_power_law(law)):
                 raise TypeError(
-                    f"laws[{name!r}] must be a fitted ScalingLawEstimator, got {law!r}."
+                    f"laws[{name!r}] must be a fitted ScalingLawEstimator or "
+                    f"PowerLawFit, got {law!r}."
                 )
+    elif isinstance(laws, (list, tuple)) and any(
+        isinstance(law, (ScalingLawEstimator, PowerLawFit)) for law in laws
+    ):
+        raise TypeError(
+            f"laws must be a dict, so that each law has a name, got a "
+            f"{type(laws).__name__}. Write compare_exponents({{'a': law, 'b': other}})."
+        )
     else:
         table = as_trajectories(laws)
         if "model" not in table:
@@ -242,6 +287,37 @@ def _as_laws(laws: Any, parameters: dict[str, Any]) -> dict[str, ScalingLawEstim
     if len(fitted) < 2:
         raise ValueError(f"laws must hold at least two models, got {len(fitted)}.")
     return fitted
+
+
+def _is_power_law(law: Any) -> bool:
+    return isinstance(law, PowerLawFit) and hasattr(law, "params_")
+
+
+def _check_exponent(exponent: str | None, fitted: dict[str, Any]) -> str:
+    """Return the exponent to compare, which all the fitted must have."""
+    kinds = {_is_power_law(law) for law in fitted.values()}
+    if len(kinds) > 1:
+        raise TypeError(
+            "laws must be all ScalingLawEstimators or all PowerLawFits, got both."
+        )
+    options = ("exponent",) if kinds == {True} else EXPONENTS
+    if exponent is None:
+        return "exponent" if kinds == {True} else "gamma_predicted"
+    return str(check_option(exponent, "exponent", options))
+
+
+def _estimate(law: Any, exponent: str) -> Estimate:
+    if _is_power_law(law):
+        return law.estimate(exponent)
+    found = getattr(law, f"{exponent}_")
+    return Estimate(found.estimate, found.std_err, found.df)
+
+
+def _is_resolved(law: Any, exponent: str) -> bool:
+    """Return whether the exponent is that of a clean power law."""
+    if _is_power_law(law):
+        return bool(np.isfinite(law.estimate(exponent).std_err))
+    return bool(law.resolved_) or exponent not in _NEEDS_RESOLVED
 
 
 def _describe(
@@ -267,31 +343,30 @@ def _describe(
 def _adjust(
     differences: pd.DataFrame, correction: str, alpha: float, margin: float | None
 ) -> None:
-    def adjusted(p_values: pd.Series) -> np.ndarray:
-        if correction == "none":
-            return p_values.to_numpy()
-        return multipletests(p_values, alpha=alpha, method=correction)[1]
+    def adjusted(p_values: pd.Series) -> pd.Series:
+        found, tested = p_values.copy(), p_values.notna()
+        if correction != "none" and tested.any():
+            corrected = multipletests(p_values[tested], alpha=alpha, method=correction)
+            found[tested] = corrected[1]
+        return found
 
     differences["p_adjusted"] = adjusted(differences["p_value"])
     if margin is not None:
         differences["equivalent"] = adjusted(differences["p_equivalence"]) < alpha
 
 
-def _paired_difference(
-    first: ScalingLawEstimator, second: ScalingLawEstimator, exponent: str
-) -> Estimate:
+def _paired_difference(first: Any, second: Any, exponent: str) -> Estimate:
     """Regress the difference of landmarks on log train size."""
     columns = {"gamma2": ("log_norm", 1), "gamma_measured": ("log_error", -1)}
     if exponent not in columns:
         raise ValueError(
             "paired=True needs exponent 'gamma2' or 'gamma_measured', got "
-            f"{exponent!r}: gamma1 is not estimated train size by train size."
+            f"{exponent!r}, which is not estimated train size by train size."
         )
     column, sign = columns[exponent]
     merged = first.landmarks_.merge(second.landmarks_, on="train_size")
     merged = merged[~(merged["censored_x"] | merged["censored_y"])]
-    # Published fits may take other train sizes for gamma2 than for gamma_measured.
-    smallest = max(law._smallest_sizes()[exponent] for law in (first, second))
+    smallest = max(_widened(law, exponent)[0] for law in (first, second))
     merged = merged[merged["train_size"] >= smallest]
     if len(merged) < 4:
         raise ValueError(
@@ -302,30 +377,37 @@ def _paired_difference(
     line, _ = fit_line(np.log(merged["train_size"].to_numpy(float)), gap, sign)
     estimate = line.estimate
     for law in (first, second):
-        # A test set, and an offset, move all train sizes of a model smoothly, and the
-        # gaps do not show it.
-        estimate = estimate.widened(_counted(law, exponent, merged["train_size"]))
-        estimate = law._laws.widened(estimate, exponent)
+        _, widen = _widened(law, exponent)
+        estimate = widen(estimate, merged["train_size"])
     return estimate
 
 
-def _counted(law: ScalingLawEstimator, exponent: str, train_sizes: pd.Series) -> float:
-    """Return the variance that counting on one test set gives a slope of landmarks.
+def _widened(
+    law: Any, exponent: str
+) -> tuple[float, Callable[[Estimate, pd.Series], Estimate]]:
+    """Return the smallest train size of a law, and what adds its smooth errors.
 
-    Of two models on the same examples it cancels in part, which these do not tell: it
-    is an upper bound.
+    A test set, and an offset, move all train sizes of a model smoothly, and the gaps do
+    not show it. Of two models on the same examples the noise of counting cancels in
+    part, which these do not tell: it is an upper bound.
     """
-    if law._n_test is None:
-        return 0.0
-    laws = law._laws
-    moved = laws.landmarks.influence_on_y
-    if exponent == "gamma2":
-        moved = laws.landmarks.influence_on_x(laws.exponents["gamma1"].estimate)
-    used = law.landmarks_["train_size"].isin(train_sizes).to_numpy()
-    x = np.log(law.landmarks_["train_size"].to_numpy(float))
-    x = np.where(used, x - x[used].mean(), 0.0)
-    noise = CountingNoise(law._n_test, laws.offset)
-    return float(noise.covariance((x / (x @ x))[None] @ moved)[0, 0])
+    laws, n_test = law._laws, law._n_test
+
+    def widen(estimate: Estimate, train_sizes: pd.Series) -> Estimate:
+        if n_test is not None:
+            moved = laws.landmarks.influence_on_y
+            if exponent == "gamma2":
+                moved = laws.landmarks.influence_on_x(law.gamma1_.estimate)
+            used = law.landmarks_["train_size"].isin(train_sizes).to_numpy()
+            x = np.log(law.landmarks_["train_size"].to_numpy(float))
+            x = np.where(used, x - x[used].mean(), 0.0)
+            noise = CountingNoise(n_test, laws.offset)
+            counted = noise.covariance((x / (x @ x))[None] @ moved)[0, 0]
+            estimate = estimate.widened(float(counted))
+        return laws.widened(estimate, exponent)
+
+    # Published fits may take other train sizes for gamma2 than for gamma_measured.
+    return law._smallest_sizes()[exponent], widen
 
 
 def _welch(estimates: list[Estimate]) -> pd.Series:
@@ -334,6 +416,9 @@ def _welch(estimates: list[Estimate]) -> pd.Series:
     weights = np.array([estimate.std_err**-2.0 for estimate in estimates])
     dfs = np.array([estimate.df for estimate in estimates])
     k = len(values)
+    if not np.isfinite(weights).all():
+        names = ("statistic", "df_num", "df_denom", "p_value")
+        return pd.Series(np.nan, index=names, name="homogeneity")
     share = weights / weights.sum()
     center = share @ values
     between = weights @ (values - center) ** 2 / (k - 1)
