@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 # down by an order of magnitude.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-fast lint docs bench clean help
+.PHONY: demo test test-fast fuzz lint docs bench clean help
 
 help:
 	@echo "make demo   train small models, print their scaling exponents, write demo/"
 	@echo "make test   run every test, doctest and example"
+	@echo "make fuzz   give odd files, tables, networks and parameters to the package"
 	@echo "make lint   ruff, mypy and numpydoc"
 	@echo "make docs   build the documentation into docs/_build/html"
 	@echo "make bench  run every benchmark"
@@ -23,6 +24,9 @@ test: $(VENV)/.installed-test
 
 test-fast: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not slow"
+
+fuzz: $(VENV)/.installed-test
+	$(BIN)/python -m tests.fuzz
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .

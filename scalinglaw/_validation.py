@@ -12,6 +12,7 @@ import os
 import sys
 import warnings
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ __all__ = [
     "check_jobs",
     "check_number",
     "check_option",
+    "check_path",
     "check_positive",
     "check_range",
     "check_same_length",
@@ -173,7 +175,7 @@ def check_positive(values: Any, name: str) -> np.ndarray:
         If an entry is not a positive, finite number; the message gives the
         first offender and how many there are.
     """
-    array = np.asarray(values, dtype=float)
+    array = as_floats(values, name)
     if array.ndim != 1:
         raise ValueError(
             f"{name} must be one-dimensional, got shape {array.shape}. "
@@ -239,6 +241,24 @@ def as_floats(values: Any, name: str) -> np.ndarray:
         )
     with np.errstate(over="ignore"):
         return array.astype(float)
+
+
+def check_path(value: Any, name: str) -> Path:
+    """Return `value` as a path.
+
+    Raises
+    ------
+    TypeError
+        If it is neither text nor a path.
+    ValueError
+        If it holds a character that no path can have.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, got {value!r}.")
+    path = Path(value)
+    if "\0" in str(path):
+        raise ValueError(f"{name} must be a path, got {str(path)!r}.")
+    return path
 
 
 def check_same_length(**arrays: Any) -> None:

@@ -301,6 +301,11 @@ def test_a_list_of_fitted_perceptrons_is_a_table_of_trajectories():
         (lambda p, X, y: p().fit(1e-300 * X, y), r"X must have entries of a size"),
         (lambda p, X, y: p().fit(1e90 * X, y), "Lower max_norm, or give X features"),
         (
+            lambda p, X, y: p().fit([[10**400], [1]], [0, 1]),
+            "X and y must hold numbers",
+        ),
+        (lambda p, X, y: p().fit(X, y, teacher=[10**400] * 40), "teacher contains inf"),
+        (
             lambda p, X, y: p().fit(X, y, eval_set=(1e300 * X, y)),
             r"eval_set\[0\] must have entries",
         ),

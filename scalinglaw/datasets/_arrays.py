@@ -185,6 +185,8 @@ def _reconstruct(kind: Any, shape: Any, code: Any) -> ArrayMark:
     """Stand for numpy's own: an array whose state comes later."""
     if not isinstance(kind, NameMark) or kind.name != "ndarray":
         raise ValueError("it asks for an array of another class")
+    if shape != (0,) or _text(code) != "b":
+        raise ValueError("it begins an array as numpy does not")
     return ArrayMark()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import check_option
+from .._validation import check_option, check_path
 from ._pickles import numbers_of, read_pickle
 
 __all__ = ["load_images"]
@@ -92,10 +92,8 @@ def load_images(
 
 
 def _root(root: str | os.PathLike | None) -> Path:
-    if root is not None and not isinstance(root, str | os.PathLike):
-        raise TypeError(f"root must be a path, got {root!r}.")
     if root is not None:
-        return Path(root)
+        return check_path(root, "root")
     default = Path.home() / ".cache" / "scalinglaw"
     return Path(os.environ.get("SCALINGLAW_DATA", default))
 

@@ -10,6 +10,7 @@ dictionaries, and arrays that hold what their bytes say.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from pickletools import genops
 from typing import Any
@@ -20,6 +21,7 @@ from ._arrays import ArrayMark, DTypeMark, NameMark, call, fill, known_name
 
 __all__ = ["numbers_of", "object_of_npy", "read_pickle"]
 
+_DAMAGE = (IndexError, KeyError, TypeError, AttributeError, OverflowError, Warning)
 # Lists in lists beyond this are no numbers of anybody.
 _DEEPEST = 8
 
@@ -80,8 +82,11 @@ def read_pickle(data: bytes) -> Any:
         If it is damaged, or asks for anything else.
     """
     try:
-        return _Reader(len(data)).read(data)
-    except (IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        with warnings.catch_warnings():
+            # The reader of quoted text only warns of escapes that are none.
+            warnings.simplefilter("error")
+            return _Reader(len(data)).read(data)
+    except _DAMAGE as error:
         # An empty stack, an entry that was never stored, a number where text should
         # be: damage has many names, and one meaning.
         reason = f"it is no whole pickle ({type(error).__name__}: {error})"
@@ -164,6 +169,11 @@ class _Reader:
         # genops checks every length against what is left of the file.
         for opcode, argument, at in genops(data):
             position = at or 0
+            if (
+                opcode.name == "FRAME"
+                and position + 9 + int(argument or 0) > self.n_bytes
+            ):
+                raise ValueError("it has a frame longer than the file")
             self.carry_out(opcode.name, argument)
         if position + 1 != self.n_bytes:
             raise ValueError("it goes on after its end")
@@ -192,12 +202,9 @@ class _Reader:
             stack.append(_tuple(self.pop(_TUPLES[name])))
         elif name == "GLOBAL":
             stack.append(known_name(argument.replace(" ", ".")))
-        elif name in ("PROTO", "FRAME", "STOP"):
-            if name == "FRAME" and argument > self.n_bytes:
-                raise ValueError("it has a frame longer than the file")
         elif name in _STEPS:
             _STEPS[name](self)
-        else:
+        elif name not in ("PROTO", "FRAME", "STOP"):
             raise ValueError(f"it asks for {name}, which numbers do not need")
 
     def index(self, argument: int) -> int:

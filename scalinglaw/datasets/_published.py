@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._validation import check_path
 from ..trajectories import check_trajectories, concat_trajectories
 from ._pickles import numbers_of, object_of_npy, read_pickle
 
@@ -57,7 +58,7 @@ def read_published(path: str | os.PathLike) -> pd.DataFrame:
     ----------
     .. [1] D'Amico, Bocchi and Negri (2025), arXiv:2505.13230.
     """
-    path = Path(path)
+    path = check_path(path, "path")
     content = _load(path)
     missing = [name for name in _NEEDED if name not in content]
     if missing:

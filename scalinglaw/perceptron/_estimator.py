@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +19,13 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from .._validation import check_integer, check_number, check_option, check_seed
+from .._validation import (
+    as_floats,
+    check_integer,
+    check_number,
+    check_option,
+    check_seed,
+)
 from ..trajectories import check_trajectories
 from ._descent import gradient_descent
 from ._flow import FlowPath, norm_flow
@@ -159,7 +167,8 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
         return self
 
     def _train(self, X: Any, y: Any, eval_set: Any, teacher: Any) -> LogisticPerceptron:
-        X, y = validate_data(self, X, y, dtype=np.float64)
+        with _numbers_that_floats_hold("X and y"):
+            X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         _check_size(X, "X", *_INPUT_SIZES)
         self.classes_, codes = np.unique(y, return_inverse=True)
@@ -197,7 +206,8 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
             Positive for the second of two classes.
         """
         check_is_fitted(self, "coef_")
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        with _numbers_that_floats_hold("X"):
+            X = validate_data(self, X, dtype=np.float64, reset=False)
         _check_size(X, "X", 0.0, _INPUT_SIZES[1])
         decision = X @ self.coef_.T / np.sqrt(self.n_features_in_)
         return decision[:, 0] if len(self.classes_) == 2 else decision
@@ -290,7 +300,7 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
     def _check_teacher(self, teacher: Any) -> np.ndarray:
         """Return the teacher's direction."""
         teacher = check_array(
-            np.atleast_1d(teacher),
+            np.atleast_1d(as_floats(teacher, "teacher")),
             ensure_2d=False,
             dtype=np.float64,
             input_name="teacher",
@@ -316,7 +326,8 @@ class LogisticPerceptron(ClassifierMixin, BaseEstimator):
                 "eval_set must be a pair (X_test, y_test), got "
                 f"{type(eval_set).__name__}."
             )
-        X_test = validate_data(self, eval_set[0], dtype=np.float64, reset=False)
+        with _numbers_that_floats_hold("eval_set"):
+            X_test = validate_data(self, eval_set[0], dtype=np.float64, reset=False)
         _check_size(X_test, "eval_set[0]", 0.0, _INPUT_SIZES[1])
         y_test = column_or_1d(eval_set[1])
         if len(X_test) != len(y_test):
@@ -396,6 +407,17 @@ class _Counted:
         output = self.X @ directions.T
         decided = output[:, 0] if output.shape[1] == 1 else output
         return float(np.mean(self.classes[_decide(decided)] != self.y))
+
+
+@contextmanager
+def _numbers_that_floats_hold(name: str) -> Iterator[None]:
+    """Name the argument that holds an integer beyond all floats."""
+    try:
+        yield
+    except OverflowError as error:
+        raise ValueError(
+            f"{name} must hold numbers that floats hold: {error}."
+        ) from error
 
 
 def _check_size(values: np.ndarray, name: str, low: float, high: float) -> None:
