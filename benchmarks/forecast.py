@@ -7,6 +7,9 @@ train size, and one with an offset.
 
     python benchmarks/forecast.py --replicates 200 --published FOLDER
     python benchmarks/forecast.py --replicates 200 --sizes 10 --hold-out 0.4
+
+Intervals of the law and of both power laws are counted. Single power laws are in
+``power_law.py``.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ def score(
         found = backtest(law, table, hold_out=hold_out)
     row = found["log_error"].pow(2).groupby(found["method"]).mean().pow(0.5).to_dict()
     inside = found["observed"].between(found["ci_low"], found["ci_high"])
-    for method in ("law", "power"):
+    for method in ("law", "power", "power_offset"):
         row[f"{method} covers"] = float(inside[found["method"] == method].mean())
     return row
 
