@@ -413,10 +413,11 @@ class OneOff(nn.Linear):
 )
 def test_what_is_not_counted_is_named_once_at_the_line_of_the_user(make, words):
     module = _seeded(make)
-    with pytest.warns(UncountedParameterWarning) as said:
-        tracker = NormTracker(module)
-    assert all(word in str(said[0].message) for word in words)
-    assert said[0].filename == __file__
+    for call in (weight_layers, layer_table, compute_norms, NormTracker):
+        with pytest.warns(UncountedParameterWarning) as said:
+            tracker = call(module)
+        assert all(word in str(said[0].message) for word in words)
+        assert {warning.filename for warning in said} == {__file__}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tracker.compute()  # it has been said

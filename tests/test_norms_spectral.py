@@ -113,9 +113,12 @@ def test_reduced_precision_products_are_not_trusted(how):
     try:
         with torch.autocast("cpu", torch.bfloat16, enabled=how == "autocast"):
             value = _product(matrix)
+            layer = nn.Linear(400, 200)
+            layer.weight.data = matrix
+            (looked_up,) = layer_table(layer)["log_spectral"]
     finally:
         torch.set_float32_matmul_precision(before)
-    assert_allclose(value, exact, rtol=0, atol=1e-5)
+    assert_allclose([value, looked_up], exact, rtol=0, atol=1e-5)
 
 
 def _wide_cnn():

@@ -212,7 +212,6 @@ def find_folds(module: nn.Module) -> list[tuple[str, str]]:
     return folds
 
 
-@told_of_depth()
 def fold_normalization(module: nn.Module) -> nn.Module:
     """Copy of a network with each batch normalisation merged into the layer before.
 
@@ -256,8 +255,9 @@ def fold_normalization(module: nn.Module) -> nn.Module:
     True
     """
     module = uncompiled(module)
-    # The first copy shares memory with the network, the second does not.
-    return copy.deepcopy(_ordinary_copy(module, find_folds(module)))
+    with told_of_depth():
+        # The first copy shares memory with the network, the second does not.
+        return copy.deepcopy(_ordinary_copy(module, find_folds(module)))
 
 
 def _replace(module: nn.Module, old: nn.Module, new: nn.Module) -> None:

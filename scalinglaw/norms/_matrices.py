@@ -349,7 +349,6 @@ def find_layers(net: nn.Module, announce: bool = True) -> list[WeightLayer]:
     return layers
 
 
-@told_of_depth()
 def weight_layers(
     module: nn.Module, fold_normalization: bool = False
 ) -> list[WeightLayer]:
@@ -391,6 +390,7 @@ def weight_layers(
         not counted, by its name.
     """
     module = uncompiled(module)
-    net = ordinary(module, find_folds(module) if fold_normalization else ())
-    with evaluation_mode(net):
-        return find_layers(net)
+    with told_of_depth():
+        net = ordinary(module, find_folds(module) if fold_normalization else ())
+        with evaluation_mode(net):
+            return find_layers(net)

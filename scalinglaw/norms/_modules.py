@@ -104,8 +104,11 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """Put `module` in evaluation mode, without gradients, and back as it was.
 
     The flags are set one by one: a module of the user's may override ``train``. What
-    ``torch.compile`` has made is passed by: it takes no tensors of another class.
+    ``torch.compile`` has made is passed by: it takes no tensors of another class. A
+    user's autocast, which would round, is off.
     """
+    device = next((p.device.type for p in module.parameters()), "cpu")
+    device = "cpu" if device == "meta" else device
     flags = [(part, part.training) for part in module.modules()]
     # Its module takes a second to import, and is there if anything was compiled.
     eager: Any = nullcontext()
@@ -114,7 +117,7 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
     try:
         for part, _ in flags:
             part.training = False
-        with torch.no_grad(), eager:
+        with torch.no_grad(), torch.autocast(device, enabled=False), eager:
             yield
     finally:
         for part, training in flags:

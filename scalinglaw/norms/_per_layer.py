@@ -165,7 +165,6 @@ def _as_operator(part: Any) -> tuple:
     return id(part.weight), type(part), part.stride, part.dilation, part.groups
 
 
-@told_of_depth()
 def layer_table(
     module: nn.Module,
     *,
@@ -223,11 +222,13 @@ def layer_table(
     if input_shape is not None:
         shape = check_integers(input_shape, "input_shape")
     inner = uncompiled(module)
-    net = ordinary(inner, find_folds(inner) if fold_normalization else ())
-    with evaluation_mode(net):
-        layers = find_layers(net)
-        sizes = operator_sizes(net, layers, shape) if conv == "operator" else {}
-        logs = layer_logs(layers, ["spectral", "frobenius", "rows", "columns"], sizes)
+    with told_of_depth():
+        net = ordinary(inner, find_folds(inner) if fold_normalization else ())
+        with evaluation_mode(net):
+            layers = find_layers(net)
+            sizes = operator_sizes(net, layers, shape) if conv == "operator" else {}
+            needed = ["spectral", "frobenius", "rows", "columns"]
+            logs = layer_logs(layers, needed, sizes)
     shapes = [
         tuple(layer.weight.shape)
         if layer.is_convolution

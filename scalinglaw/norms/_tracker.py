@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .._validation import check_choices, check_integers, check_option
@@ -133,9 +132,8 @@ class NormTracker:
         ValueError
             If a weight is NaN or infinite; the message names its layer.
         """
-        # Every norm sees an ordinary network; a user's autocast would round it.
-        device = next((p.device.type for p in self.module.parameters()), "cpu")
-        with told_of_depth(), torch.autocast(device, enabled=False):
+        # Every norm sees an ordinary network.
+        with told_of_depth():
             net = ordinary(self.module, self._folds)
             with evaluation_mode(net):
                 return self._compute(net)
