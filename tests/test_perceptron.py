@@ -299,6 +299,7 @@ def test_a_list_of_fitted_perceptrons_is_a_table_of_trajectories():
         (lambda p, X, y: p(random_state=10**400).fit(X, y), r"below 2\*\*63"),
         (lambda p, X, y: p().fit(1e300 * X, y), r"X must have entries of a size"),
         (lambda p, X, y: p().fit(1e-300 * X, y), r"X must have entries of a size"),
+        (lambda p, X, y: p().fit(np.inf * X, y), "X contains infinity"),
         (lambda p, X, y: p().fit(1e90 * X, y), "Lower max_norm, or give X features"),
         (
             lambda p, X, y: p().fit([[10**400], [1]], [0, 1]),

@@ -413,7 +413,9 @@ class _Counted:
 def _numbers_that_floats_hold(name: str) -> Iterator[None]:
     """Name the argument that holds an integer beyond all floats."""
     try:
-        yield
+        # Where X holds both infinities, scikit-learn's sum warns before its error.
+        with np.errstate(invalid="ignore"):
+            yield
     except OverflowError as error:
         raise ValueError(
             f"{name} must hold numbers that floats hold: {error}."

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from joblib import parallel_config
 
 from scalinglaw import (
     CNNClassifier,
@@ -135,7 +136,9 @@ def _sweep(arguments: dict[str, Any]) -> Any:
         "n_seeds": 1,
         "random_state": 0,
     }
-    return TrajectorySweep(**{**quick, **arguments}).fit(X, y).trajectories_
+    # Processes would have to import everything once more.
+    with parallel_config(backend="threading"):
+        return TrajectorySweep(**{**quick, **arguments}).fit(X, y).trajectories_
 
 
 def _fit(arguments: dict[str, Any]) -> Any:
