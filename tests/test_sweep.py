@@ -3,17 +3,23 @@
 import itertools
 import json
 import os
+import pickle
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 from pandas.testing import assert_frame_equal
 from scipy.sparse import csr_array
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn import config_context
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.datasets import make_blobs
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from scalinglaw import (
     CNNClassifier,
@@ -23,7 +29,11 @@ from scalinglaw import (
     make_teacher_student,
 )
 from scalinglaw.datasets import load_images
-from scalinglaw.exceptions import RunFailedWarning, TrajectoryWarning
+from scalinglaw.exceptions import (
+    RunFailedWarning,
+    SweepFailedError,
+    TrajectoryWarning,
+)
 from scalinglaw.sweep import read_cache
 
 
@@ -241,17 +251,169 @@ def test_a_failed_run_is_recorded_and_the_sweep_goes_on(blobs):
     assert sweep.failures_["reason"].iloc[0] == "RuntimeError: out of memory"
     with pytest.raises(RuntimeError, match="out of memory"):
         _sweep(Toy(fail_at=80), error_score="raise").fit(*blobs)
-    with pytest.raises(ValueError, match="6 runs of 6 failed"):
-        _sweep(Toy(fail_at=20), train_sizes=[20], n_seeds=6).fit(*blobs)
 
 
-def test_an_estimator_without_trajectory_is_named(blobs):
+def test_where_all_runs_fail_the_error_holds_why(blobs):
+    with pytest.raises(SweepFailedError, match=r"with RuntimeError: out of") as caught:
+        _sweep(Toy(fail_at=20), train_sizes=[20]).fit(*blobs)
+    failures = pickle.loads(pickle.dumps(caught.value)).failures
+    assert failures["seed"].tolist() == [0, 1, 2]
+    assert 'RuntimeError("out of memory")' in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"train_sizes": [500]}, ValueError),
+        ({"estimator__fail_at": 80, "error_score": "raise"}, RuntimeError),
+        ({"estimator__fail_at": 80, "train_sizes": [80]}, SweepFailedError),
+        ({"estimator": LogisticRegression()}, TypeError),
+    ],
+)
+def test_a_failed_fit_leaves_nothing_fitted(blobs, changes, error):
+    sweep = _sweep().fit(*blobs)
+    with pytest.raises(error):
+        sweep.set_params(**changes).fit(*blobs)
+    assert not [name for name in vars(sweep) if name.endswith("_")]
+    with pytest.raises(NotFittedError):
+        sweep.transform(blobs[0])
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"),
+    [
+        (LogisticRegression(), "record a trajectory_, got LogisticRegression, whose"),
+        (make_pipeline(StandardScaler(), LogisticRegression()), "got LogisticRegr"),
+        (Toy, "classifier that records a trajectory_, such as CNNClassifier"),
+        (None, "classifier that records a trajectory_.*got None"),
+    ],
+)
+def test_what_records_nothing_is_refused_before_the_first_run(
+    blobs, estimator, message
+):
+    with pytest.raises(TypeError, match=message):
+        _sweep().set_params(estimator=estimator).fit(*blobs)
+
+
+def test_a_run_without_a_trajectory_is_the_last_one(blobs):
     class Silent(Toy):
+        fits: ClassVar[list] = []
+
         def fit(self, X, y, eval_set=None):
+            self.fits.append(len(X))
             return self
 
     with pytest.raises(TypeError, match="Silent has no trajectory_ after fit"):
-        _sweep(Silent(), error_score="raise").fit(*blobs)
+        _sweep(Silent()).fit(*blobs)
+    assert len(Silent.fits) == 1
+
+
+def test_steps_of_a_pipeline_are_fitted_on_the_samples_of_each_run(blobs):
+    X, y = np.arange(200.0)[:, None] ** 2, blobs[1]
+    Seeing.seen.clear()
+    _sweep(Seeing()).fit(X, y)
+    raw = dict(Seeing.seen)
+    Seeing.seen.clear()
+    nested = make_pipeline("passthrough", make_pipeline(StandardScaler(), Seeing()))
+    table = _sweep(nested).fit(X, y).trajectories_
+    assert table.groupby(["train_size", "seed"]).ngroups == 6
+    assert Seeing.seen.keys() == raw.keys()
+    for run, (rows, labels, held_out) in Seeing.seen.items():
+        scaler = StandardScaler().fit(raw[run][0][:, None])
+        assert_array_equal(rows, scaler.transform(raw[run][0][:, None])[:, 0])
+        assert_array_equal(held_out, scaler.transform(raw[run][2][:, None])[:, 0])
+        assert_array_equal(labels, raw[run][1])
+
+
+class Weighted(Toy):
+    """Insists on weights that are the first column of its samples."""
+
+    def fit(self, X, y, eval_set=None, sample_weight=None, teacher=None):
+        assert_array_equal(sample_weight, X[:, 0])
+        assert teacher == "mine"
+        return super().fit(X, y, eval_set)
+
+
+class Noting(TransformerMixin, BaseEstimator):
+    """Changes nothing, and insists on the weights of its samples."""
+
+    def fit(self, X, y=None, sample_weight=None):
+        assert_array_equal(sample_weight, X[:, 0])
+        return self
+
+    def transform(self, X):
+        return X
+
+
+def test_weights_are_cut_to_each_run_and_other_arguments_handed_on(blobs):
+    X, y = blobs
+    sweep = _sweep(Weighted(), error_score="raise")
+    sweep.fit(X, y, sample_weight=X[:, 0], teacher="mine")
+    sweep.set_params(estimator=make_pipeline(Noting(), Weighted()))
+    given = {"noting__sample_weight": X[:, 0], "weighted__sample_weight": X[:, 0]}
+    sweep.fit(X, y, **given, weighted__teacher="mine")
+
+
+def test_arguments_are_routed_to_what_requests_them(blobs):
+    X, y = blobs
+    weighted = Weighted()
+    with config_context(enable_metadata_routing=True):
+        weighted.set_fit_request(sample_weight=True, teacher="master")
+        noting = Noting().set_fit_request(sample_weight=True)
+        for estimator in (weighted, make_pipeline(noting, weighted)):
+            pipeline = make_pipeline(_sweep(estimator, error_score="raise"))
+            pipeline.fit(X, y, sample_weight=X[:, 0], master="mine")
+            assert len(pipeline[-1].trajectories_) == 30
+        with pytest.raises(TypeError, match=r"unexpected argument.*pupil"):
+            _sweep(weighted).fit(X, y, pupil="mine")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "given", "message"),
+    [
+        (Toy(), {"teacher": 1}, "fit of Toy takes no teacher"),
+        (Toy(), {"eval_set": 1}, "eval_set is given by the sweep"),
+        (Weighted(), {"sample_weight": [1.0]}, "weight for each of 200 samples, got 1"),
+        (make_pipeline(Noting(), Toy()), {"teacher": 1}, "as in toy__teacher, got"),
+        (make_pipeline(Noting(), Toy()), {"toy__teacher": 1}, "Toy takes no teacher"),
+    ],
+)
+def test_arguments_that_no_fit_takes_are_named(blobs, estimator, given, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        _sweep(estimator).fit(*blobs, **given)
+
+
+class Placed(Toy):
+    """Keeps the devices of runs, in their order."""
+
+    devices: ClassVar[list] = []
+
+    def __init__(self, device="auto", random_state=None):
+        super().__init__(random_state=random_state)
+        self.device = device
+
+    def fit(self, X, y, eval_set=None):
+        self.devices.append(self.device)
+        return super().fit(X, y, eval_set)
+
+
+@pytest.mark.parametrize(
+    ("device", "n_gpus", "expected"),
+    [
+        ("auto", 2, ["cuda:0", "cuda:1"] * 3),
+        ("cuda", 3, ["cuda:0", "cuda:1", "cuda:2"] * 2),
+        ("cuda:1", 2, ["cuda:1"] * 6),
+        ("cpu", 2, ["cpu"] * 6),
+        ("auto", 1, ["auto"] * 6),
+    ],
+)
+def test_gpus_take_turns_unless_one_was_asked_for(
+    blobs, monkeypatch, device, n_gpus, expected
+):
+    Placed.devices.clear()
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    _sweep(make_pipeline(StandardScaler(), Placed(device))).fit(*blobs)
+    assert Placed.devices == expected
 
 
 @pytest.mark.parametrize(
@@ -269,10 +431,15 @@ def test_an_estimator_without_trajectory_is_named(blobs):
         ({"error_score": 0.0}, "error_score must be one of 'raise', nan, got 0"),
         ({"n_jobs": 0}, "n_jobs must not be 0: take 1"),
         ({"verbose": -1}, "verbose must be at least 0"),
+        ({"n_jobs": 1.5}, "n_jobs must be an integer, got 1.5"),
+        ({"cache_dir": 3}, "cache_dir must be a folder, got 3"),
+        ({"cache_key": 3}, "cache_key must be a text, got 3"),
+        ({"train_sizes": [20.0]}, r"train_sizes\[0\] must be an integer, got 20.0"),
+        ({"random_state": np.random.default_rng()}, "random_state must be an integer"),
     ],
 )
 def test_bad_parameters_are_named(blobs, changes, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         _sweep(**changes).fit(*blobs)
 
 
@@ -284,6 +451,8 @@ def test_bad_parameters_are_named(blobs, changes, message):
         (lambda y: np.where(y == 0, np.nan, y), "y must hold a label.*missing one"),
         (lambda y: y[:0], "X and y must hold samples, got none"),
         (lambda y: y[:7], "X has 200, y 7"),
+        (lambda y: y + 0.5, "Unknown label type: continuous"),
+        (lambda y: 0 * y, "labels of at least 2 classes, got 0 alone"),
     ],
 )
 def test_labels_that_cannot_be_are_named(blobs, labels, message):

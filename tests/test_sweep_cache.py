@@ -1,6 +1,8 @@
 """The cache of a sweep under kills, rivals, full disks and interrupts."""
 
 import errno
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -171,10 +173,23 @@ def test_an_interrupted_sweep_keeps_what_is_done(blobs, tmp_path):
     with pytest.warns(RunFailedWarning, match="interrupted. trajectories_ holds the"):
         sweep.fit(*blobs)
     assert sweep.trajectories_.groupby(["train_size", "seed"]).ngroups == 3
+    assert isinstance(sweep.interrupted_, KeyboardInterrupt)
     sweep.fit(*blobs)
+    assert sweep.interrupted_ is None
     assert _calls(log) == 4 + 3 + 1  # the interrupted run and the two others
     whole = _sweep().fit(*blobs).trajectories_
     assert_frame_equal(sweep.trajectories_, whole, check_exact=True)
+
+
+def test_an_interrupt_before_the_first_run_is_raised(blobs):
+    class Interrupted(Toy):
+        def fit(self, X, y, eval_set=None):
+            raise KeyboardInterrupt
+
+    sweep = _sweep().set_params(estimator=Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        sweep.fit(*blobs)
+    assert not hasattr(sweep, "interrupted_")
 
 
 def test_a_run_that_skorch_cut_short_at_ctrl_c_is_not_finished(blobs, tmp_path):
@@ -288,6 +303,106 @@ def test_a_run_of_another_random_state_is_damage(blobs, tmp_path):
     with pytest.warns(TrajectoryWarning, match="has another random_state"):
         again = _sweep(cache_dir=tmp_path).fit(*blobs)
     assert_frame_equal(again.trajectories_, whole.trajectories_, check_exact=True)
+
+
+def _forge(folder, stem, change):
+    """Change the table of a run, and its record as whoever wrote it would have."""
+    table, record = folder / f"{stem}.parquet", folder / f"{stem}.json"
+    change(pd.read_parquet(table)).to_parquet(table, index=False)
+    known = json.loads(record.read_text())
+    known["sha256"] = hashlib.sha256(table.read_bytes()).hexdigest()
+    record.write_text(json.dumps(known))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.assign(seed=1), "holds another seed"),
+        (lambda table: table.assign(train_size=21), "holds another train_size"),
+        (lambda table: table.iloc[:3], "other rows or columns"),
+        (lambda table: table.drop(columns="test_error"), "other rows or columns"),
+        (lambda table: table.assign(test_error=2.0), "test_error must lie in"),
+        (lambda table: table.drop(columns="epoch"), "epoch"),
+    ],
+)
+def test_an_entry_whose_table_is_not_that_of_its_run_is_damage(
+    blobs, tmp_path, change, message
+):
+    whole = _sweep(cache_dir=tmp_path).fit(*blobs)
+    _forge(whole.cache_folder_, "train_size=20,seed=0", change)
+    with pytest.warns(TrajectoryWarning, match="1 damaged run left out"):
+        assert read_cache(tmp_path).groupby(["train_size", "seed"]).ngroups == 5
+    with pytest.warns(TrajectoryWarning, match=message):
+        again = _sweep(cache_dir=tmp_path).fit(*blobs)
+    assert_frame_equal(again.trajectories_, whole.trajectories_, check_exact=True)
+    assert_frame_equal(read_cache(tmp_path), whole.trajectories_, check_exact=True)
+
+
+def test_an_entry_of_another_sweep_is_damage(blobs, tmp_path):
+    whole = _sweep(cache_dir=tmp_path / "one").fit(*blobs)
+    other = _sweep(cache_dir=tmp_path / "two").set_params(estimator=Toy(2.0))
+    source = other.fit(*blobs).cache_folder_
+    for suffix in (".json", ".parquet"):
+        name = f"train_size=20,seed=0{suffix}"
+        shutil.copy(source / name, whole.cache_folder_ / name)
+    with pytest.warns(TrajectoryWarning, match="1 damaged run left out"):
+        read_cache(tmp_path / "one")
+    with pytest.warns(TrajectoryWarning, match="belongs to another sweep"):
+        again = _sweep(cache_dir=tmp_path / "one").fit(*blobs)
+    assert_frame_equal(again.trajectories_, whole.trajectories_, check_exact=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links of POSIX")
+@pytest.mark.parametrize("suffix", [".json", ".parquet"])
+def test_a_link_in_place_of_an_entry_is_damage_and_its_target_left_alone(
+    blobs, tmp_path, suffix
+):
+    whole = _sweep(cache_dir=tmp_path / "cache").fit(*blobs)
+    entry = whole.cache_folder_ / f"train_size=20,seed=0{suffix}"
+    target = tmp_path / "target"
+    entry.rename(target)
+    content = target.read_bytes()
+    entry.symlink_to(target)
+    with pytest.warns(TrajectoryWarning, match="1 damaged run left out"):
+        read_cache(tmp_path / "cache")
+    with pytest.warns(TrajectoryWarning, match="is a link, or no file"):
+        again = _sweep(cache_dir=tmp_path / "cache").fit(*blobs)
+    assert_frame_equal(again.trajectories_, whole.trajectories_, check_exact=True)
+    assert not entry.is_symlink()
+    assert target.read_bytes() == content
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+def test_a_pipe_in_place_of_an_entry_does_not_block(blobs, tmp_path):
+    folder = _sweep(cache_dir=tmp_path).fit(*blobs).cache_folder_
+    (folder / "train_size=20,seed=0.json").unlink()
+    os.mkfifo(folder / "train_size=20,seed=0.json")
+    with pytest.warns(TrajectoryWarning, match="is a link, or no file"):
+        _sweep(cache_dir=tmp_path).fit(*blobs)
+    assert read_cache(tmp_path).groupby(["train_size", "seed"]).ngroups == 6
+
+
+def test_a_clock_that_is_off_removes_no_file_of_a_running_process(blobs, tmp_path):
+    folder = _sweep(cache_dir=tmp_path).fit(*blobs).cache_folder_
+    live = folder / "train_size=20,seed=9.json.0123.part"
+    live.write_text("half")
+    for seconds in (0, 2**32):
+        os.utime(live, (seconds, seconds))
+        _sweep(cache_dir=tmp_path).fit(*blobs)
+        assert live.read_text() == "half"
+
+
+def test_names_that_a_file_system_may_take_for_one_do_not_meet(blobs, tmp_path):
+    names = ["Net", "NET", "Ne\u0301t", "N\u00e9t", "../Net", "N" * 300]
+    folders = []
+    for name in names:
+        kind = type(name, (Toy,), {"__module__": __name__})
+        sweep = _sweep(cache_dir=tmp_path).set_params(estimator=kind())
+        folders.append(sweep.fit(*blobs).cache_folder_)
+    assert all(folder.parent == tmp_path for folder in folders)
+    assert len({folder.name.lower() for folder in folders}) == len(names)
+    assert all(folder.name.isascii() for folder in folders)
+    assert len(read_records(tmp_path)) == 6 * len(names)
 
 
 def test_a_record_nested_beyond_reading_is_damage(blobs, tmp_path):

@@ -74,7 +74,7 @@ def check_samples(X: Any, y: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
-            f"y must hold labels of at least 2 classes, got {classes[0]!r} alone."
+            f"y must hold labels of at least 2 classes, got {classes[0]} alone."
         )
     return X, classes, codes
 
