@@ -404,3 +404,21 @@ def test_one_point_that_is_off_is_no_power_law_beside_an_offset(end):
     fit = PowerLawFit(offset=True).fit(x, y)
     assert abs(fit.exponent_) < 12
     assert 0.1 < fit.predict([1e5])[0] < 10
+
+
+@quiet
+def test_no_points_that_are_allowed_end_in_an_error_of_numpy():
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        n = int(rng.integers(6, 20))
+        x = np.exp(rng.normal(0, rng.choice([0.1, 1, 10]), n))
+        y = np.exp(rng.normal(0, rng.choice([0.001, 0.1, 3]), n))
+        y *= rng.choice([0, 1]) + x ** -rng.choice([-2, 0, 0.5, 20])
+        groups = None if i % 2 else np.arange(n) % 3
+        fit = PowerLawFit(offset=(False, True, "auto")[i % 3]).fit(x, y, groups)
+        low, high = fit.conf_int().to_numpy().T
+        assert np.all((low <= high) | np.isnan(low))
+        assert not np.isnan(fit.predict(4 * x, return_interval=True)).any()
+        assert np.isfinite(fit.bse_["exponent"]) or (
+            "no interval" in " ".join(str(fit).split())
+        )

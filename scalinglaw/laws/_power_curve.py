@@ -1,8 +1,8 @@
 r"""The curve :math:`y = q + c\,x^{-\gamma}` on arrays: its optimum and its errors.
 
-Everything is done in u = log x less its mean and v = log y less its mean, so that no
-unit matters, and everything is read off one optimum: the errors come from the Jacobian
-there.
+Everything is done in u = log x less its mean and v = log y less its minimum, so that
+no unit matters, and everything is read off one optimum: the errors come from the
+Jacobian there.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Curve:
     heights : array of shape (n_heights,)
         log c of each group.
     exponent, offset : float
-        The exponent, and the offset in units of the geometric mean of y.
+        The exponent, and the offset in units of the lowest y.
     residuals : array of shape (n,)
         Of log y, times the roots of the weights.
     jacobian : array of shape (n, k)
@@ -100,6 +100,7 @@ class Curve:
         return full[:, : len(self.df)]
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def fit_curve(data: Data, with_offset: bool, cov_type: str) -> Curve:
     """Fit the curve by least squares on log y.
 
@@ -187,19 +188,19 @@ def _with_offset(
 
     at_zero = np.concatenate([[exponent, 0.0], heights])
     best, lowest = at_zero, float(np.sum(residuals(at_zero) ** 2))
-    y, places = np.exp(data.v), np.unique(data.u)
+    places = np.unique(data.u)
     steepest = np.log(_STEEPEST) / (places[[1, -1]] - places[[0, -2]])
     for share in _STARTS:
-        offset = share * y.min()
         # An error of log y is magnified by y / (y - q) in log(y - q).
-        weight = data.root_weight * (1 - offset / y)
-        start = replace(data, v=np.log(y - offset), root_weight=weight)
+        kept = 1 - share * np.exp(-data.v)
+        weight = data.root_weight * kept
+        start = replace(data, v=data.v + np.log(kept), root_weight=weight)
         first_heights, first = _straight_line(start)
-        theta = np.concatenate([[first, np.sqrt(offset)], first_heights])
-        with np.errstate(over="ignore", invalid="ignore"):
-            found = optimize.least_squares(
-                residuals, theta, jacobian, method="lm", xtol=1e-14, ftol=1e-14
-            )
+        theta = np.concatenate([[first, np.sqrt(share)], first_heights])
+        # Steps far beyond the optimum overflow, and are taken back.
+        found = optimize.least_squares(
+            residuals, theta, jacobian, method="lm", xtol=1e-14, ftol=1e-14
+        )
         if not -steepest[1] <= found.x[0] <= steepest[0]:
             continue
         if 2 * found.cost < lowest * (1 - _LOWER) - len(rows) * _ROUNDING**2:
@@ -245,6 +246,7 @@ def _less_heights(
     """
     which = data.height_of
     square = np.bincount(which, height**2)
+    square = np.where(square > 0, square, 1.0)
     explained = np.column_stack(
         [np.bincount(which, height * column) / square for column in columns.T]
     )
@@ -275,7 +277,7 @@ def identified(curve: Curve) -> bool:
     """Return whether no fitted number can be traded for the others."""
     columns = curve.jacobian[:, 1:] if len(curve.heights) > 1 else curve.jacobian
     length = np.sqrt(np.sum(columns**2, axis=0))
-    if not np.all(length > 0):
+    if not np.all(length > 0) or not np.all(np.isfinite(curve.df)):
         return False
     values = np.linalg.eigvalsh((columns / length).T @ (columns / length))
     return bool(values[0] > _COLLINEAR)

@@ -20,7 +20,7 @@ class Data:
     Parameters
     ----------
     u, v : array of shape (n,)
-        log x and log y, each less its mean.
+        log x less its mean, and log y less its minimum.
     root_weight : array of shape (n,)
         Square roots of the weights, whose mean is 1.
     group : array of int of shape (n,), or None
@@ -28,7 +28,7 @@ class Data:
     own_height : bool
         Whether each group has a height of its own.
     center, unit : float
-        The means that were taken off log x and log y.
+        What was taken off log x and log y.
     """
 
     u: np.ndarray
@@ -98,12 +98,12 @@ def prepare(
     log_x, log_y = np.log(x), np.log(y)
     data = Data(
         log_x - log_x.mean(),
-        log_y - log_y.mean(),
+        log_y - log_y.min(),
         np.sqrt(weight / weight.mean()),
         codes,
         own_height,
         float(log_x.mean()),
-        float(log_y.mean()),
+        float(log_y.min()),
     )
     n_fitted = data.n_heights + needed - 2
     if len(x) <= n_fitted:

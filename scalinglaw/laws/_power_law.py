@@ -214,12 +214,12 @@ class PowerLawFit(SummaryMixin, BaseEstimator):
         log_y = self._curve.log_y(u)
         if not return_interval:
             return np.exp(unit + log_y)
-        low, high = self._band(self._curve, u)
-        if self._full is not None and self._curve is not self._full:
-            # Of a law that is extended neither fit is certain: the wider of both ends.
-            below, above = self._band(self._full, u)
-            low, high = np.minimum(low, below), np.maximum(high, above)
         with np.errstate(over="ignore"):
+            low, high = self._band(self._curve, u)
+            if self._full is not None and self._curve is not self._full:
+                # Of a law that is extended neither fit is certain: both count.
+                below, above = self._band(self._full, u)
+                low, high = np.minimum(low, below), np.maximum(high, above)
             return np.exp(unit + log_y), np.exp(unit + low), np.exp(unit + high)
 
     def conf_int(self, alpha: float | None = None) -> pd.DataFrame:
@@ -314,7 +314,8 @@ class PowerLawFit(SummaryMixin, BaseEstimator):
 
     def _remarks(self) -> list[str]:
         remarks = [self._why_no_interval, _bend_remark(self.lack_of_fit_, self.offset_)]
-        if self._full is not None and self._curve is not self._full:
+        looked = self._full is not None and self._curve is not self._full
+        if looked and not self._why_no_interval:
             high = float(self.conf_int()["ci_high"]["offset"])
             remarks.append(
                 f"No offset was found; one of up to {high:.3g} would not be seen, and "

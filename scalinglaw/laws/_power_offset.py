@@ -140,7 +140,7 @@ def seen(plain: Curve, full: Curve, data: Data) -> bool:
 
 
 def why_no_interval(plain: Curve, full: Curve | None, data: Data) -> str:
-    """Return why the exponent has no error beside an offset, or an empty string.
+    """Return why the exponent has no error, or an empty string.
 
     Parameters
     ----------
@@ -156,6 +156,11 @@ def why_no_interval(plain: Curve, full: Curve | None, data: Data) -> str:
     str
         A sentence with a way out.
     """
+    if not np.all(np.isfinite(plain.df)):
+        return (
+            "one group alone decides the exponent, so that there is no interval: use "
+            "smaller groups, or x that differs within each."
+        )
     if full is None:
         return ""
     if data.group is None:
