@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy import optimize, special
+from typer.testing import CliRunner
 
 from scalinglaw import theory
-from scalinglaw.cli.theory import theory as command
+from scalinglaw.cli import app
 from scalinglaw.theory import _numerics as numerics
 from scalinglaw.theory import _saddle as saddle
 
@@ -241,10 +242,10 @@ def test_bracketed_roots_are_found_to_the_last_digits():
         numerics.find_roots(lambda x: 1 + x**2, np.array([-1.0]), np.array([1.0]))
 
 
-def test_the_command_prints_whole_numbers_on_80_columns(monkeypatch, capsys):
+def test_the_command_prints_whole_numbers_on_80_columns(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    command([1.0, 20.0, 1e6], norm=[0.1, 1.0, 10.0])
-    printed = capsys.readouterr().out
+    norms = [word for norm in ("0.1", "1", "10") for word in ("--norm", norm)]
+    printed = CliRunner().invoke(app, ["theory", "1", "20", "1e6", *norms]).output
     assert "…" not in printed
     for load in (1.0, 20.0, 1e6):
         assert f"{theory.optimal_error(load):.4g}" in printed

@@ -21,9 +21,9 @@ class Kind:
 
 
 KINDS = {
-    "pickles": Kind("pickles", 5_000, 200),
-    "tables": Kind("tables", 10_000, 12),
-    "files": Kind("files", 2_000, 100),
-    "modules": Kind("modules", 1_000, 50),
-    "parameters": Kind("parameters", 2_000, 25),
+    "pickles": Kind("pickles", 5_000, 150),
+    "tables": Kind("tables", 10_000, 10),
+    "files": Kind("files", 2_000, 80),
+    "modules": Kind("modules", 1_000, 30),
+    "parameters": Kind("parameters", 2_000, 15),
 }
