@@ -25,5 +25,7 @@ KINDS = {
     "tables": Kind("tables", 10_000, 10),
     "files": Kind("files", 2_000, 80),
     "modules": Kind("modules", 1_000, 30),
-    "parameters": Kind("parameters", 2_000, 15),
+    "parameters": Kind("parameters", 2_000, 25),
 }
+# What the harness is tested with.
+ROUGH = Kind("rough", 4, 4)

@@ -25,7 +25,7 @@ import sys
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +35,7 @@ import scalinglaw
 
 PACKAGE = f"{Path(scalinglaw.__file__).parent}{os.sep}"
 ROOT = Path(__file__).parents[2]
-SECONDS = 20.0
+SECONDS, IMPORTS = 20.0, 180.0
 MEMORY = 2**30
 SEED = 20_250_513
 
@@ -63,74 +63,82 @@ def generator(kind: str, number: int) -> np.random.Generator:
     return np.random.default_rng([SEED, *kind.encode(), number])
 
 
-def run(kind: str, numbers: range) -> Report:
+def run(plan: Mapping[str, range]) -> dict[str, Report]:
     """Run cases in a process of their own; start another where it dies."""
-    report, following = Report(), numbers.start
-    while following < numbers.stop:
-        following = _run_some(kind, range(following, numbers.stop), report)
-    return report
+    reports = {kind: Report() for kind in plan}
+    cases = [(kind, number) for kind, numbers in plan.items() for number in numbers]
+    while cases:
+        cases = cases[_run_some(cases, reports) :]
+    return reports
 
 
-def _run_some(kind: str, numbers: range, report: Report) -> int:
-    """Run cases until one kills the process; return the number of the next."""
-    command = [sys.executable, "-m", "tests.fuzz", kind, "--worker"]
+def _run_some(cases: list[tuple[str, int]], reports: dict[str, Report]) -> int:
+    """Run cases until one kills the process; return how many are done."""
     worker = subprocess.Popen(
-        [*command, str(numbers.start), str(numbers.stop)],
+        [sys.executable, "-m", "tests.fuzz", "--worker"],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
-    current, left = numbers.start, b""
-    # The first line comes after the imports.
-    patience = 120.0
+    worker.stdin.write(json.dumps(cases).encode())
+    worker.stdin.close()
+    done, left, patience = 0, b"", IMPORTS
+
+    def stopped(why: str) -> int:
+        kind, number = cases[done]
+        reports[kind].add(number, "finding", why)
+        return done + 1
+
     try:
-        while True:
+        while done < len(cases):
             ready, _, _ = select.select([worker.stdout], [], [], patience)
             if not ready:
-                report.add(current, "finding", f"hang, over {SECONDS:g} s")
-                return current + 1
+                return stopped(f"hang, over {SECONDS:g} s")
             block = os.read(worker.stdout.fileno(), 2**16)
             if not block:
-                break
-            patience = SECONDS
+                return stopped(f"the process died (code {worker.wait()})")
             *lines, left = (left + block).split(b"\n")
             for line in lines:
-                number, outcome, detail = json.loads(line)
-                if outcome != "start":
-                    report.add(number, outcome, detail)
-                    current = number + 1
+                outcome, detail = json.loads(line)
+                # Importing what a kind needs is no case, and may take longer.
+                patience = IMPORTS if outcome == "import" else SECONDS
+                if outcome not in ("import", "start"):
+                    kind, number = cases[done]
+                    reports[kind].add(number, outcome, detail)
+                    done += 1
+        return done
     finally:
         worker.kill()
         worker.wait()
         worker.stdout.close()
-    if current < numbers.stop:
-        report.add(current, "finding", f"the process died (code {worker.returncode})")
-        current += 1
-    return current
 
 
-def work(
-    kind: str, case: Callable[[np.random.Generator], None], numbers: range
-) -> None:
-    """Run cases here and tell the parent process, in lines of JSON."""
+def work(load: Callable[[str], Callable]) -> None:
+    """Run the cases that the parent process wrote, and tell it in lines of JSON."""
+    cases = json.load(sys.stdin)
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
-    def tell(*message: object) -> None:
-        channel.write(json.dumps(message) + "\n")
+    def tell(outcome: str, detail: str = "") -> None:
+        channel.write(json.dumps([outcome, detail]) + "\n")
         channel.flush()
 
-    run_case(kind, case, -1)  # Imports what a case needs.
-    _limit_memory()
-    tell(numbers.start, "start", "")
-    for number in numbers:
+    current, case = "", None
+    for kind, number in cases:
+        if kind != current:
+            tell("import")
+            current, case = kind, load(kind)
+            run_case(kind, case, -1)  # Imports what a case needs.
+            _limit_memory()
+            tell("start")
         peak = _peak_memory()
         outcome, detail = run_case(kind, case, number)
         taken = _peak_memory() - peak
         if taken > MEMORY:
             outcome, detail = "finding", f"{taken / 2**30:.1f} GiB more memory"
-        tell(number, outcome, detail)
+        tell(outcome, detail)
 
 
 def run_case(
@@ -184,6 +192,7 @@ def _peak_memory() -> int:
 
 def _limit_memory() -> None:
     """Keep a case from taking the machine's memory; libraries reserve some ahead."""
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + 6 * MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_AS, (limit, most))
