@@ -224,7 +224,7 @@ def _called(rng: np.random.Generator, module: nn.Module) -> nn.Module:
     for sample in (torch.randn(2, 3, 8, 8), torch.randn(2, 4)):
         try:
             module(sample)
-        except (RuntimeError, ValueError, TypeError, IndexError):
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
             continue
     return module
 
@@ -250,7 +250,8 @@ def _nested(rng: np.random.Generator, module: nn.Module) -> nn.Module:
 def _sparse(rng: np.random.Generator, module: nn.Module) -> nn.Module:
     for layer in module.modules():
         if isinstance(layer, nn.Linear) and layer.weight.dtype is torch.float32:
-            if not isinstance(layer.weight, nn.UninitializedParameter):
+            lazy = isinstance(layer.weight, nn.UninitializedParameter)
+            if not lazy and not layer.weight.is_meta:
                 layer.weight = nn.Parameter(layer.weight.detach().to_sparse())
             break
     return module
