@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .integrations.skorch import NormRecorder
     from .laws import (
         PowerLawFit,
+        PublishedScalingLaw,
         ScalingLawEstimator,
         backtest,
         compare_exponents,
@@ -44,6 +45,7 @@ _HOME = {
     "LogisticPerceptron": "perceptron",
     "NormRecorder": "integrations.skorch",
     "PowerLawFit": "laws",
+    "PublishedScalingLaw": "laws",
     "ResNetClassifier": "classifiers",
     "ScalingLawDisplay": "plotting",
     "ScalingLawEstimator": "laws",
@@ -69,6 +71,7 @@ __all__ = [
     "LogisticPerceptron",
     "NormRecorder",
     "PowerLawFit",
+    "PublishedScalingLaw",
     "ResNetClassifier",
     "ScalingLawDisplay",
     "ScalingLawEstimator",

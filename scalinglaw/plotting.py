@@ -186,7 +186,7 @@ def _words(column: str) -> str:
 
 
 def _alpha(law: ScalingLawEstimator) -> float:
-    return 1.0 - law.confidence_level
+    return 1.0 - law.confidence_level_
 
 
 def _error_words(law: ScalingLawEstimator) -> str:

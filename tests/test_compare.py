@@ -19,8 +19,8 @@ from scalinglaw import (
 )
 from scalinglaw.datasets import make_trajectories
 from scalinglaw.exceptions import UnresolvedExponentWarning
+from scalinglaw.laws import Estimate
 from scalinglaw.laws._compare import _welch
-from scalinglaw.laws.inference import Estimate
 
 TABLES = {
     name: make_trajectories(gamma1=gamma1, random_state=seed)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.testing import assert_allclose
 
 from scalinglaw.datasets import make_trajectories
-from scalinglaw.laws.curves import as_curves, demean, local_linear, prepare, thin
+from scalinglaw.laws._curves import as_curves, demean, local_linear, prepare, thin
 
 
 def test_a_local_line_through_a_line_is_that_line():

@@ -15,13 +15,13 @@ from scalinglaw.laws.counting_noise import (
     unexplained_variance,
 )
 from scalinglaw.laws.crossover import fit_crossover
-from scalinglaw.laws.curves import (
+from scalinglaw.laws._curves import (
     as_curves,
     local_linear,
     prepare,
     smoothing_weights,
 )
-from scalinglaw.laws.inference import (
+from scalinglaw.laws._clusters import (
     Estimate,
     cluster_robust,
     cluster_scores,

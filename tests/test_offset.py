@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose
 from scalinglaw import ScalingLawEstimator, backtest
 from scalinglaw.datasets import make_trajectories
 from scalinglaw.exceptions import UnresolvedExponentWarning
-from scalinglaw.laws.curves import as_curves, prepare
-from scalinglaw.laws.offset import fit_offset
+from scalinglaw.laws._curves import as_curves, prepare
+from scalinglaw.laws._offset import fit_offset
 
 
 def test_ignoring_an_offset_biases_gamma1_and_fitting_it_does_not():

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pandas as pd
 import typer
 
+from .._validation import check_option
+
 if TYPE_CHECKING:
-    from ..laws import ScalingLawEstimator
+    from ..laws import PublishedScalingLaw, ScalingLawEstimator
 
 __all__ = [
     "FIGURES",
@@ -114,10 +116,11 @@ def make_law(
     *,
     norm: str | None,
     window: str | None = None,
+    method: str = "pooled",
     **parameters: Any,
-) -> ScalingLawEstimator:
+) -> ScalingLawEstimator | PublishedScalingLaw:
     """Return the estimator that the options describe, not fitted."""
-    from ..laws import ScalingLawEstimator
+    from ..laws import PublishedScalingLaw, ScalingLawEstimator
     from ..trajectories import norm_columns
 
     if norm is None:
@@ -125,6 +128,11 @@ def make_law(
         norm = known[0] if len(known) == 1 else "spectral_complexity"
     if window is not None:
         parameters["window"] = _bounds(window)
+    check_option(method, "method", ("pooled", "published"))
+    if method == "published":
+        for name in ("landmark", "offset"):
+            parameters.pop(name, None)
+        return PublishedScalingLaw(norm, **parameters)
     return ScalingLawEstimator(norm, **parameters)
 
 

@@ -12,8 +12,8 @@ from sklearn.base import clone
 from .._validation import check_fraction
 from ..exceptions import CensoredOptimumWarning, UnresolvedExponentWarning
 from ._power_law import PowerLawFit
-from .curves import Curves, as_curves, prepare
-from .estimator import ScalingLawEstimator
+from ._prepare import prepare
+from ._estimator import ScalingLawEstimator
 
 __all__ = ["backtest"]
 
@@ -65,9 +65,8 @@ def backtest(
             f"{type(law).__name__}. Write backtest(ScalingLawEstimator(), table)."
         )
     check_fraction(hold_out, "hold_out")
-    table = prepare(trajectories, law.norm, law.metric)
-    curves = as_curves(table)
-    sizes = curves.train_sizes
+    table = prepare(trajectories, law.norm, law.metric).table
+    sizes = np.unique(table["train_size"])
     n_held = max(1, round(hold_out * len(sizes)))
     fitted_sizes, held = sizes[:-n_held], sizes[-n_held:]
     if len(fitted_sizes) < 3:
@@ -83,7 +82,7 @@ def backtest(
             warnings.simplefilter("ignore", category)
         names = {"log_norm": f"log_{law.norm}", "error": law.metric}
         model.fit(small.drop(columns="log_error").rename(columns=names))
-        observed = _lowest_errors(model, curves)
+        observed = model.lowest_errors(trajectories).to_numpy()
         x, y = fitted_sizes.astype(float), observed[:-n_held]
         forecasts = {
             "law": model.predict(held, return_interval=True),
@@ -105,11 +104,6 @@ def backtest(
         tables.append(pd.DataFrame(columns))
     found = pd.concat(tables, ignore_index=True)
     return found.assign(log_error=np.log(found["predicted"] / found["observed"]))
-
-
-def _lowest_errors(model: ScalingLawEstimator, curves: Curves) -> np.ndarray:
-    """Return the lowest error of each train size, as a fitted law smooths it."""
-    return np.exp(model._optima_of(curves))
 
 
 def _power(

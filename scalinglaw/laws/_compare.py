@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -17,10 +17,10 @@ from .._validation import check_fraction, check_number, check_option, warn_user
 from ..exceptions import UnresolvedExponentWarning
 from ..trajectories import as_trajectories
 from ._power_law import PowerLawFit
-from .counting_noise import CountingNoise
-from .estimator import ScalingLawEstimator
-from .inference import Estimate, difference, fit_line
-from .tables import EXPONENTS
+from ._estimator import ScalingLawEstimator
+from ._estimates import Estimate, difference
+from ._lines import fit_line
+from ._results import EXPONENTS
 
 __all__ = ["CORRECTIONS", "ExponentComparison", "compare_exponents"]
 
@@ -366,8 +366,6 @@ def _paired_difference(first: Any, second: Any, exponent: str) -> Estimate:
     column, sign = columns[exponent]
     merged = first.landmarks_.merge(second.landmarks_, on="train_size")
     merged = merged[~(merged["censored_x"] | merged["censored_y"])]
-    smallest = max(_widened(law, exponent)[0] for law in (first, second))
-    merged = merged[merged["train_size"] >= smallest]
     if len(merged) < 4:
         raise ValueError(
             "paired=True needs 4 train sizes that both models share, got "
@@ -377,37 +375,12 @@ def _paired_difference(first: Any, second: Any, exponent: str) -> Estimate:
     line, _ = fit_line(np.log(merged["train_size"].to_numpy(float)), gap, sign)
     estimate = line.estimate
     for law in (first, second):
-        _, widen = _widened(law, exponent)
-        estimate = widen(estimate, merged["train_size"])
+        # A test set, and an offset, move all train sizes of a model smoothly, and the
+        # gaps do not show it. Of two models on the same examples the noise of counting
+        # cancels in part, which these do not tell: it is an upper bound.
+        smooth = law.fitted_.smooth_variance(exponent, merged["train_size"].to_numpy())
+        estimate = estimate.widened(smooth)
     return estimate
-
-
-def _widened(
-    law: Any, exponent: str
-) -> tuple[float, Callable[[Estimate, pd.Series], Estimate]]:
-    """Return the smallest train size of a law, and what adds its smooth errors.
-
-    A test set, and an offset, move all train sizes of a model smoothly, and the gaps do
-    not show it. Of two models on the same examples the noise of counting cancels in
-    part, which these do not tell: it is an upper bound.
-    """
-    laws, n_test = law._laws, law._n_test
-
-    def widen(estimate: Estimate, train_sizes: pd.Series) -> Estimate:
-        if n_test is not None:
-            moved = laws.landmarks.influence_on_y
-            if exponent == "gamma2":
-                moved = laws.landmarks.influence_on_x(law.gamma1_.estimate)
-            used = law.landmarks_["train_size"].isin(train_sizes).to_numpy()
-            x = np.log(law.landmarks_["train_size"].to_numpy(float))
-            x = np.where(used, x - x[used].mean(), 0.0)
-            noise = CountingNoise(n_test, laws.offset)
-            counted = noise.covariance((x / (x @ x))[None] @ moved)[0, 0]
-            estimate = estimate.widened(float(counted))
-        return laws.widened(estimate, exponent)
-
-    # Published fits may take other train sizes for gamma2 than for gamma_measured.
-    return law._smallest_sizes()[exponent], widen
 
 
 def _welch(estimates: list[Estimate]) -> pd.Series:

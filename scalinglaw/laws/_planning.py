@@ -19,8 +19,8 @@ from .._validation import (
     check_option,
 )
 from ..datasets import make_trajectories
-from .estimator import ScalingLawEstimator
-from .tables import EXPONENTS
+from ._estimator import ScalingLawEstimator
+from ._results import EXPONENTS
 
 __all__ = ["required_seeds"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from ._power_data import Data
-from .inference import cluster_scores
+from ._clusters import cluster_scores
 
 __all__ = [
     "Curve",

@@ -29,7 +29,7 @@ from ._power_offset import (
     why_no_interval,
 )
 from ._summary_mixin import SummaryMixin
-from .inference import Estimate
+from ._estimates import Estimate
 
 __all__ = ["PowerLawFit"]
 

@@ -9,7 +9,7 @@ from scipy import stats
 
 from ._power_curve import Curve, identified
 from ._power_data import Data
-from .inference import Estimate
+from ._estimates import Estimate
 
 __all__ = [
     "estimates",

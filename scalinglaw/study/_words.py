@@ -14,14 +14,12 @@ __all__ = ["conclusion_of", "in_words_of", "remarks_of", "training_length"]
 
 def conclusion_of(law: ScalingLawEstimator) -> str:
     """Return in one sentence what may be concluded."""
-    from ..laws.summary import conclude
-
-    return conclude(law).removeprefix("Conclusion: ")
+    return law.conclusion_
 
 
 def remarks_of(law: ScalingLawEstimator) -> list[str]:
     """Return what a reader of a fit must know, a sentence each."""
-    return []
+    return law.remarks_
 
 
 def training_length(law: ScalingLawEstimator) -> tuple[bool, str]:

@@ -1,4 +1,8 @@
-"""gamma1 with every part of its error, kept apart for what is computed from it."""
+"""Numbers that all train sizes share, with every part of their errors kept apart.
+
+gamma1 and the offset are such numbers: what is computed from them for each train size
+moves with them.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .counting_noise import CountingNoise, Influence
-from .inference import Estimate, cluster_scores, clustered_wider, influence
+from ._counting_noise import CountingNoise, Influence
+from ._clusters import cluster_scores, clustered_wider, influence
+from ._estimates import Estimate
 
-__all__ = ["Slope", "slope_with_errors"]
+__all__ = ["Shared", "shared_with_errors"]
 
 
 @dataclass(frozen=True)
-class Slope:
-    """A slope of log error against log norm.
+class Shared:
+    """A number that all train sizes share.
 
     Parameters
     ----------
     estimate : Estimate
-        With the error of all parts.
+        The number, with the error of all parts.
     extra : float
         Variance of the part that no cluster shows: the choice of a hinge.
     clusters : str
@@ -29,9 +34,9 @@ class Slope:
     scores_df : float
         Degrees of freedom of their sum of squares.
     influence : Influence
-        Of the log errors, for one number.
+        Influence of the log errors on the number.
     results : statsmodels results or None
-        The regression.
+        Regression that it comes from.
     """
 
     estimate: Estimate
@@ -43,14 +48,14 @@ class Slope:
     results: object | None = None
 
     @classmethod
-    def missing(cls, n_sizes: int) -> Slope:
-        """Return a slope that the data do not support."""
+    def missing(cls, n_sizes: int) -> Shared:
+        """Return a number that the data do not support."""
         nothing = Influence(np.zeros((1, 0)), np.zeros(0))
         estimate = Estimate.missing()
         return cls(estimate, 0.0, "none", np.zeros(n_sizes), np.inf, nothing)
 
-    def scaled(self, factor: float) -> Slope:
-        """Return the slope in another unit of the log norm."""
+    def scaled(self, factor: float) -> Shared:
+        """Return the number in another unit."""
         return replace(
             self,
             estimate=self.estimate.scaled(factor),
@@ -60,7 +65,7 @@ class Slope:
         )
 
 
-def slope_with_errors(
+def shared_with_errors(
     slope: float,
     design: np.ndarray,
     residuals: np.ndarray,
@@ -71,7 +76,7 @@ def slope_with_errors(
     n_sizes: int,
     noise: CountingNoise | None,
     extra: float = 0.0,
-) -> Slope:
+) -> Shared:
     """Return the first coefficient of a regression with all parts of its error.
 
     Parameters
@@ -93,7 +98,7 @@ def slope_with_errors(
 
     Returns
     -------
-    Slope
+    Shared
         Clustered by run and by train size, the wider of the two.
     """
     estimate, clusters = clustered_wider(slope, design, residuals, run, size)
@@ -109,4 +114,4 @@ def slope_with_errors(
     else:
         # A single train size contributes all of it.
         extra = estimate.std_err**2
-    return Slope(estimate, extra, clusters, scores, scores_df, moved)
+    return Shared(estimate, extra, clusters, scores, scores_df, moved)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .curves import Curves, demean, local_linear, padded, thin
+from ._curves import Curves, demean, local_linear, padded, thin
 
 __all__ = [
     "MeanCurves",
@@ -85,7 +85,9 @@ class MeanCurves:
     decay : float
         Median over train sizes of the steepest descent: a first :math:`\gamma_1`.
     bandwidth : float
-        Of the smoothing, in the unit of the log norm.
+        Width of the smoothing, in the unit of the log norm.
+    offset : float, default=0
+        What was taken off the errors before their logarithms.
     """
 
     x: np.ndarray
@@ -93,6 +95,7 @@ class MeanCurves:
     slope: np.ndarray
     decay: float
     bandwidth: float
+    offset: float = 0.0
 
 
 def average_over_seeds(curves: Curves) -> MeanCurves:
@@ -137,7 +140,7 @@ def average_over_seeds(curves: Curves) -> MeanCurves:
     ):
         bandwidth *= 1.3
         slope, decay = _slopes(x, y, bandwidth)
-    return MeanCurves(x, y, slope, decay, bandwidth)
+    return MeanCurves(x, y, slope, decay, bandwidth, curves.offset)
 
 
 def automatic_window(curves: Curves, means: MeanCurves) -> Window | None:

@@ -16,15 +16,142 @@ from typing import Any
 
 import numpy as np
 
-from .curves import Curves
-from .fitted import FittedLaws
-from .inference import Estimate, Line, difference, fit_line, product
-from .landmark import Landmarks, raw_minima
-from .window import Window, rows_inside, window_around, window_sensitivity
+from .._validation import check_fraction, check_option, check_window
+from ._base import BaseScalingLaw, check_name, check_smallest
+from ._curves import Curves
+from ._estimates import Estimate, difference, product
+from ._forecast import fit_forecast
+from ._landmarks import Landmarks, average_minima, raw_minima
+from ._lines import Line, fit_line
+from ._offset import Offset
+from ._prepare import Prepared
+from ._remarks import Remark
+from ._results import FittedLaws
+from ._window import Window, rows_inside, window_around, window_sensitivity
 
-__all__ = ["fit_published"]
+__all__ = ["PublishedScalingLaw"]
 
 _N_GRID = 50
+_FITTED = ("gamma1", "gamma2", "gamma_measured")
+
+
+class PublishedScalingLaw(BaseScalingLaw):
+    r"""The paper's own method, so that published exponents can be reproduced.
+
+    Errors are averaged over seeds on a grid of the log norm, gamma1 is the mean of the
+    slopes of straight lines in a hand-picked window, and gamma2 and gamma_measured are
+    slopes against :math:`\log P` [1]_.
+
+    What could mislead: its standard errors take interpolated points of averaged curves
+    for independent and are up to three times too small. Nothing is resolved or tested
+    with them.
+
+    Parameters
+    ----------
+    norm : str, default="spectral_complexity"
+        Norm to use: the column ``log_<norm>``.
+    metric : str, default="test_error"
+        Column of the error.
+    window : "auto" or (low, high), default="auto"
+        Where gamma1 is fitted, in units of the norm at the lowest point of each
+        averaged curve; None leaves a side open. ``"auto"`` takes everything up to it.
+    min_train_size : float, dict or None, default=None
+        Smallest train size used; a dict gives one by exponent (``"gamma1"``,
+        ``"gamma2"``, ``"gamma_measured"``).
+    confidence_level : float, default=0.95
+        Level of the intervals in ``exponents_``.
+
+    Attributes
+    ----------
+    exponents_ : DataFrame
+        In the form of :class:`ScalingLawEstimator`, as are ``gamma1_``,
+        ``gamma2_``, ``gamma_predicted_``, ``gamma_measured_``, ``consistency_``,
+        ``optima_``, ``landmarks_``, ``window_``, ``windows_``, ``window_grid_``,
+        ``window_sensitivity_``, ``results_``, ``trajectories_`` and ``conclusion_``.
+    resolved_ : bool
+        False.
+
+    See Also
+    --------
+    ScalingLawEstimator : Intervals that cover, and a test of the law.
+
+    References
+    ----------
+    .. [1] D'Amico, Bocchi and Negri (2025), arXiv:2505.13230.
+
+    Examples
+    --------
+    >>> from scalinglaw import PublishedScalingLaw
+    >>> from scalinglaw.datasets import make_trajectories
+    >>> law = PublishedScalingLaw(window=(0.02, 0.3))
+    >>> law.fit_transform(make_trajectories(random_state=0))["estimate"].round(2)
+    gamma1             0.49
+    gamma2             1.00
+    gamma_predicted    0.49
+    gamma_measured     0.50
+    Name: estimate, dtype: float64
+    """
+
+    # The paper leaves nothing out.
+    _robust = False
+
+    def __init__(
+        self,
+        norm: str = "spectral_complexity",
+        *,
+        metric: str = "test_error",
+        window: Any = "auto",
+        min_train_size: Any = None,
+        confidence_level: float = 0.95,
+    ):
+        self.norm = norm
+        self.metric = metric
+        self.window = window
+        self.min_train_size = min_train_size
+        self.confidence_level = confidence_level
+
+    def _check_parameters(self) -> None:
+        check_name(self, "norm")
+        check_name(self, "metric")
+        check_fraction(self.confidence_level, "confidence_level")
+        check_window(self.window)
+        self._smallest_by_exponent()
+
+    def _smallest_by_exponent(self) -> dict[str, float]:
+        sizes = self.min_train_size
+        if not isinstance(sizes, Mapping):
+            sizes = dict.fromkeys(_FITTED, sizes)
+        for name in sizes:
+            check_option(name, "min_train_size's key", _FITTED)
+        return {
+            name: check_smallest(sizes.get(name), f"min_train_size[{name!r}]")
+            for name in _FITTED
+        }
+
+    def _smallest_train_size(self) -> float:
+        return min(self._smallest_by_exponent().values())
+
+    def _fit_curves(
+        self, prepared: Prepared, learned: Window | None = None
+    ) -> FittedLaws:
+        smallest = self._smallest_by_exponent()
+        curves = prepared.curves()
+        if max(smallest.values()) > curves.train_sizes[-1]:
+            raise ValueError(
+                f"min_train_size={self.min_train_size} leaves no train size: the "
+                f"largest is {curves.train_sizes[-1]}."
+            )
+        return fit_published(
+            curves,
+            window=self.window,
+            known=prepared.known_optima,
+            min_train_size=smallest,
+            learned=learned,
+        )
+
+    def _optima_of(self, prepared: Prepared) -> tuple[np.ndarray, np.ndarray]:
+        curves = prepared.curves()
+        return curves.train_sizes, average_minima(curves, raw_minima(curves)).y
 
 
 def fit_published(
@@ -81,7 +208,14 @@ def fit_published(
     )
     inside = rows_inside(curves, found) & np.isin(curves.size, sizes["gamma1"])
     predicted = product(gamma1, gamma2)
+    landmarks = Landmarks(
+        landmark_x,
+        minimum_y,
+        np.bincount(curves.size_of_run, optima.censored, curves.n_sizes) > 0,
+    )
+    reason = "the paper's method gives no interval that covers"
     return FittedLaws(
+        curves=curves,
         exponents={
             "gamma1": gamma1,
             "gamma2": gamma2,
@@ -92,22 +226,28 @@ def fit_published(
         norm_law=_norm_line(curves, inside, gamma1),
         optimum_law=optimum_law,
         data_law=data_law,
-        forecast_law=data_law,
-        optima=optima,
-        landmarks=Landmarks(
-            landmark_x,
+        forecast_law=fit_forecast(
+            log_size,
             minimum_y,
-            np.bincount(curves.size_of_run, optima.censored, curves.n_sizes) > 0,
+            Offset.none(),
+            seeds=(curves.train_sizes[curves.size_of_run], optima.y),
+            n_test=curves.n_test,
         ),
+        optima=optima,
+        minima=landmarks,
+        landmarks=landmarks,
         window=found,
         inside=inside,
         sensitivity=window_sensitivity(curves, minimum_x),
-        resolved=False,
+        reasons=(reason,),
+        untested=reason,
         remarks=(
-            "the paper's standard errors take interpolated points of averaged curves "
-            "for independent: they are up to three times too small.",
+            Remark(
+                "the paper's standard errors take interpolated points of averaged "
+                "curves for independent: they are up to three times too small."
+            ),
         ),
-        covariance="root mean square of the curves' own OLS errors, as in the paper",
+        method="root mean square of the curves' own OLS errors, as in the paper",
         clusters="none",
         results={
             name: results

@@ -61,12 +61,9 @@ class CountingNoise:
     ----------
     n_test : int
         Number of test examples.
-    offset : float, default=0
-        What was taken off the errors, a fraction, before their logarithms.
     """
 
     n_test: int
-    offset: float = 0.0
 
     def covariance(self, influence: Influence) -> np.ndarray:
         r"""Return the covariance of a few numbers.
@@ -87,10 +84,7 @@ class CountingNoise:
             An upper bound for weights that sum to zero when errors are less
             dependent than that.
         """
-        with np.errstate(divide="ignore"):
-            log_error = np.logaddexp(influence.log_error, np.log(self.offset))
-        # What is left of a small error is small, and its logarithm moves by more.
-        weights = influence.weights * np.exp(log_error - influence.log_error)
+        log_error, weights = influence.log_error, influence.weights
         order = np.argsort(log_error, kind="stable")
         inverse = np.exp(-np.minimum(log_error[order], 0.0)) - 1.0
         # The common noise of all errors up to the i-th is that of steps between

@@ -5,22 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .curves import Curves
-from .fitted import FittedLaws
+from ._results import EXPONENTS, FittedLaws
 
 __all__ = [
-    "EXPONENTS",
     "annotated_rows",
     "consistency_series",
     "exponent_table",
     "landmark_table",
-    "offset_series",
     "optimum_table",
+    "sensitivity_series",
     "window_table",
 ]
-
-EXPONENTS = ("gamma1", "gamma2", "gamma_predicted", "gamma_measured")
-"""Names of the exponents, in the order of the tables."""
 
 
 def exponent_table(laws: FittedLaws, alpha: float) -> pd.DataFrame:
@@ -49,46 +44,43 @@ def consistency_series(laws: FittedLaws) -> pd.Series:
     )
 
 
-def offset_series(laws: FittedLaws) -> pd.Series:
-    """Return the F test of an offset in the window."""
-    test = laws.offset_test
-    return pd.Series(
-        {"statistic": test.statistic**2, "df": test.df, "p_value": test.p_value},
-        name="offset",
-    )
-
-
-def optimum_table(
-    table: pd.DataFrame, curves: Curves, laws: FittedLaws
-) -> pd.DataFrame:
+def optimum_table(table: pd.DataFrame, laws: FittedLaws) -> pd.DataFrame:
     """Return the lowest error of each run, one row per run."""
-    first = curves.bounds()[:-1]
+    first = laws.curves.bounds()[:-1]
     optima = table.iloc[first][["train_size", "seed"]].reset_index(drop=True)
     return optima.assign(
         log_norm=laws.optima.x,
-        error=laws.offset + np.exp(laws.optima.y),
+        error=np.exp(laws.optima.y),
         censored=laws.optima.censored,
     )
 
 
-def landmark_table(curves: Curves, laws: FittedLaws) -> pd.DataFrame:
+def landmark_table(laws: FittedLaws) -> pd.DataFrame:
     """Return what gamma2 was fitted to, one row per train size."""
     return pd.DataFrame(
         {
-            "train_size": curves.train_sizes,
+            "train_size": laws.curves.train_sizes,
             "log_norm": laws.landmarks.x,
             "log_error": laws.landmarks.y,
             "censored": laws.landmarks.censored,
+            "std_err_log_norm": _errors(laws.landmarks.scatter_x),
+            "std_err_log_error": _errors(laws.landmarks.scatter_y),
         }
     )
 
 
-def window_table(curves: Curves, laws: FittedLaws) -> pd.DataFrame:
+def _errors(scatter: np.ndarray | None) -> np.ndarray | float:
+    """Return the standard errors that seeds show; NaN where they show none."""
+    return np.nan if scatter is None else np.sqrt(np.sum(scatter**2, axis=1))
+
+
+def window_table(laws: FittedLaws) -> pd.DataFrame:
     """Return the window of gamma1, one row per train size."""
+    curves = laws.curves
     n_points = np.bincount(curves.size, laws.inside, curves.n_sizes)
     return pd.DataFrame(
         {
-            "train_size": curves.train_sizes,
+            "train_size": laws.curves.train_sizes,
             "log_norm_low": laws.window.low,
             "log_norm_high": laws.window.high,
             "n_points": n_points.astype(int),
@@ -96,9 +88,34 @@ def window_table(curves: Curves, laws: FittedLaws) -> pd.DataFrame:
     )
 
 
-def annotated_rows(
-    table: pd.DataFrame, curves: Curves, laws: FittedLaws
-) -> pd.DataFrame:
+def annotated_rows(table: pd.DataFrame, laws: FittedLaws) -> pd.DataFrame:
     """Return the rows that were used, less the offset, and which are in the window."""
-    left = curves.less(laws.offset)
+    left = laws.curves.less(laws.offset.value)
     return table.assign(log_error=left.y, in_window=laws.inside)
+
+
+def sensitivity_series(laws: FittedLaws) -> pd.Series:
+    """Return smallest, median and largest gamma1, and where the chosen one stands.
+
+    Parameters
+    ----------
+    laws : FittedLaws
+        Fitted laws.
+
+    Returns
+    -------
+    Series
+        ``min``, ``median``, ``max``, ``chosen``, ``rank`` (share of the windows
+        with a smaller gamma1) and ``n_windows``.
+    """
+    gamma1, chosen = laws.sensitivity["gamma1"], laws.exponents["gamma1"].estimate
+    return pd.Series(
+        {
+            "min": gamma1.min(),
+            "median": gamma1.median(),
+            "max": gamma1.max(),
+            "chosen": chosen,
+            "rank": float((gamma1 < chosen).mean()) if len(gamma1) else np.nan,
+            "n_windows": len(gamma1),
+        }
+    )

@@ -21,14 +21,14 @@ def _softplus(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sqrt(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    root = np.sqrt(u * u + 4.0)
+    root = np.hypot(u, 2.0)
     return 0.5 * (u + root), 0.5 * (1.0 + u / root)
 
 
 def _erf(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     v = u / _WIDTH
     slope = special.ndtr(v)
-    density = np.exp(-0.5 * v * v) / np.sqrt(2 * np.pi)
+    density = np.exp(-0.5 * np.minimum(np.abs(v), 40.0) ** 2) / np.sqrt(2 * np.pi)
     return _WIDTH * (v * slope + density), slope
 
 

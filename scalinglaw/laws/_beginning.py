@@ -12,9 +12,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .crossover import Crossover, fit_crossover
-from .curves import Curves
-from .window import MeanCurves, average_over_seeds
+from ._crossover import (
+    Crossover,
+    beginning_later,
+    fit_crossover,
+    with_own_offset,
+)
+from ._curves import Curves
+from ._window import MeanCurves, average_over_seeds
 
 __all__ = ["Beginning", "find_beginning"]
 
@@ -27,6 +32,10 @@ _LATER = 0.3
 # one that it changes by more than a fifth is not that of a law.
 _SUSPECT, _ANOTHER = 0.05, 0.2
 _MIN_POINTS = 5
+# Log errors that fall by less may be an offset for the most part: shares of the lowest
+# error that are tried for a start.
+_LITTLE_FALL = np.log(4.0)
+_OFFSETS = (0.0, 0.5, 0.8, 0.9, 0.95)
 
 
 @dataclass(frozen=True)
@@ -41,20 +50,25 @@ class Beginning:
         Averages over seeds from there on.
     crossover : Crossover or None
         Fitted from there on.
+    curves : Curves
+        Runs from there on.
     """
 
     start: float
     means: MeanCurves
     crossover: Crossover | None
+    curves: Curves
 
 
-def find_beginning(curves: Curves) -> Beginning:
+def find_beginning(curves: Curves, offset: float | None = 0.0) -> Beginning:
     """Find where the norm law begins.
 
     Parameters
     ----------
     curves : Curves
         All runs.
+    offset : float or None, default=0
+        Error that no norm removes; None to fit it as well.
 
     Returns
     -------
@@ -63,21 +77,46 @@ def find_beginning(curves: Curves) -> Beginning:
         begins later does not contradict; else what follows the steepest point, if a
         law is resolved there after a transient; else the whole, unresolved.
     """
-    means = average_over_seeds(curves)
-    crossover = fit_crossover(curves, means)
-    whole = Beginning(-np.inf, means, crossover)
+    whole = _whole(curves, offset)
+    crossover = whole.crossover
     if crossover is None:
         return whole
-    change = _change_later(curves, whole) if crossover.resolved else np.inf
+    change = _change_later(whole) if crossover.resolved else np.inf
     if change < _SUSPECT:
         return whole
-    after = _after_transient(curves, whole)
-    if after is not None and _change_later(curves, after) < _ANOTHER:
+    after = _after_transient(curves, whole, offset)
+    if after is not None and _change_later(after) < _ANOTHER:
         return after
     if crossover.resolved and change > _ANOTHER:
         reason = "gamma1 is another where the fit begins later"
         whole = replace(whole, crossover=replace(crossover, reasons=(reason,)))
     return whole
+
+
+def _whole(curves: Curves, offset: float | None) -> Beginning:
+    """Fit the whole of the curves."""
+    if offset is not None:
+        means = average_over_seeds(curves.less(offset))
+        return Beginning(-np.inf, means, fit_crossover(curves, means, offset=offset), curves)
+    lowest = float(np.exp(curves.y.min()))
+    starts: tuple[float, ...] = (0.0,)
+    if np.ptp(curves.y) < _LITTLE_FALL:
+        # The offset may be most of the error, and no fit finds its way there.
+        starts = _OFFSETS
+    tried = []
+    for share in starts:
+        means = average_over_seeds(curves.less(share * lowest))
+        how = {} if len(starts) == 1 else {"hinges": ("softplus",), "max_nfev": 25}
+        found = fit_crossover(curves, means, offset=None, **how)
+        tried.append(Beginning(-np.inf, means, found, curves))
+    fitted = [begun for begun in tried if begun.crossover is not None]
+    if not fitted:
+        return tried[0]
+    best = min(fitted, key=lambda begun: begun.crossover.misfit)
+    found = best.crossover
+    if len(starts) > 1:
+        found = fit_crossover(curves, best.means, offset=None) or found
+    return replace(best, crossover=with_own_offset(curves, found))
 
 
 def _way(means: MeanCurves, crossover: Crossover | None) -> tuple[float, float]:
@@ -89,23 +128,32 @@ def _way(means: MeanCurves, crossover: Crossover | None) -> tuple[float, float]:
     return first, end
 
 
-def _change_later(curves: Curves, found: Beginning) -> float:
+def _change_later(found: Beginning) -> float:
     """Return by what share gamma1 changes, beyond doubt, where the fit begins later."""
     crossover = found.crossover
     if crossover is None:
         return np.inf
     first, end = _way(found.means, crossover)
-    rest = _beyond(curves, first + _LATER * (end - first))
-    later = fit_crossover(*rest, hinges=(crossover.hinge,)) if rest else None
+    start = first + _LATER * (end - first)
+    later = beginning_later(found.curves, crossover, start)
     if later is None:
         return 0.0
     slope, gamma1 = later.gamma1, crossover.gamma1.estimate
+    if np.isfinite(crossover.offset.estimate.std_err):
+        # What bends the curves later on may be no offset but a transient before.
+        later = with_own_offset(found.curves, later)
+        of_offset = later.slope_move * later.offset.estimate.std_err
+        slope = later.gamma1
+        if np.isfinite(of_offset):
+            slope = slope.widened(of_offset**2, later.offset.estimate.df)
     if not abs(slope.estimate - gamma1) > slope.half_width():
         return 0.0
     return abs(float(np.log(slope.estimate / gamma1)))
 
 
-def _after_transient(curves: Curves, whole: Beginning) -> Beginning | None:
+def _after_transient(
+    curves: Curves, whole: Beginning, offset: float | None
+) -> Beginning | None:
     """Return the fit of a law after a transient, where it resolves one."""
     means = whole.means
     steepest = [
@@ -120,20 +168,27 @@ def _after_transient(curves: Curves, whole: Beginning) -> Beginning | None:
     guess, misfit = None, np.inf
     for share in _BEGINNINGS:
         # Starting values come from what lies beyond a guess of the beginning.
-        rest = _beyond(curves, start + share * (end - start))
+        rest = _beyond(curves, start + share * (end - start), means.offset)
         if rest is None:
             continue
         found = fit_crossover(
-            within, rest[1], hinges=("softplus",), transient_end=between
+            within,
+            rest[1],
+            offset=offset,
+            hinges=("softplus",),
+            transient_end=between,
+            max_nfev=25,
         )
         if found is not None and found.misfit < misfit:
             guess, misfit = rest[1], found.misfit
     if guess is None:
         return None
-    found = fit_crossover(within, guess, transient_end=between)
+    found = fit_crossover(within, guess, offset=offset, transient_end=between)
+    if found is not None and offset is None:
+        found = with_own_offset(within, found)
     if found is None or not found.resolved:
         return None
-    return Beginning(start, guess, found)
+    return Beginning(start, guess, found, within)
 
 
 def _cut(curves: Curves, start: float) -> Curves | None:
@@ -154,19 +209,21 @@ def _cut(curves: Curves, start: float) -> Curves | None:
         curves,
         x=curves.x[kept],
         y=curves.y[kept],
+        epoch=curves.epoch[kept],
         run=renumbered[curves.run[kept]],
         size_of_run=curves.size_of_run[enough],
-        last_epoch=curves.last_epoch[enough],
     )
 
 
-def _beyond(curves: Curves, start: float) -> tuple[Curves, MeanCurves] | None:
+def _beyond(
+    curves: Curves, start: float, offset: float
+) -> tuple[Curves, MeanCurves] | None:
     """Return the curves from `start` on with their averages, if they fall there."""
     rest = _cut(curves, start)
     if rest is None:
         return None
     try:
-        return rest, average_over_seeds(rest)
+        return rest, average_over_seeds(rest.less(max(offset, 0.0)))
     except ValueError:
         # Nothing falls any more.
         return None

@@ -2,36 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import special, stats
 
 from .._validation import check_positive
-from .curves import Curves
-from .fitted import FittedLaws
-from .inference import Estimate, Line, fit_line, satterthwaite
-from .landmark import Landmarks, average_minima
+from ._estimates import Estimate, satterthwaite
+from ._lines import Line, fit_line
+from ._offset import Offset
 
-__all__ = ["fit_forecast", "forecast_curve", "forecast_optimum", "scatter_growth"]
+__all__ = [
+    "ForecastLaw",
+    "fit_forecast",
+    "forecast_curve",
+    "forecast_optimum",
+    "scatter_growth",
+]
 
-# Below this p-value the product and the measured exponent are not combined.
-_CONTRADICTED = 0.05
 _N_BINS = 80
 _MOST_GROWTH = 1.0
 
 
+@dataclass(frozen=True)
+class ForecastLaw:
+    """The line of the lowest error less an offset, and how both are known.
+
+    Parameters
+    ----------
+    line : Line
+        Log error less the offset against log train size.
+    offset : Offset
+        What was taken off.
+    intercept_move, exponent_move : float
+        Derivatives of the line by the offset.
+    n_test : int or None
+        Test examples that errors are counted on, if all runs share one test set.
+    """
+
+    line: Line
+    offset: Offset
+    intercept_move: float
+    exponent_move: float
+    n_test: int | None = None
+
+
 def fit_forecast(
-    curves: Curves,
-    optima: Landmarks,
-    landmarks: Landmarks,
-    usable: np.ndarray,
-    predicted: Estimate,
-    measured: Estimate,
-    consistency: Estimate,
-) -> Line | None:
-    r"""Return the line that forecasts of the lowest error extend.
+    log_size: np.ndarray,
+    log_error: np.ndarray,
+    offset: Offset,
+    *,
+    seeds: tuple[np.ndarray, np.ndarray],
+    n_test: int | None,
+    product: Estimate | None = None,
+    product_move: float = 0.0,
+    of_difference: float = np.nan,
+) -> ForecastLaw | None:
+    r"""Return the law that forecasts of the lowest error extend.
 
     Where the law is not contradicted, its exponent is known twice: as the product
     :math:`\gamma_1\gamma_2`, and as the slope of the minima; they are weighted by
@@ -41,51 +69,54 @@ def fit_forecast(
 
     Parameters
     ----------
-    curves : Curves
-        All runs.
-    optima : Landmarks
-        Lowest errors, one per run.
-    landmarks : Landmarks
-        What gamma2 was fitted to, one per train size.
-    usable : array of bool of shape (n_sizes,)
-        Train sizes that tell where their landmark is.
-    predicted, measured, consistency : Estimate
-        The product, the measured exponent, and their difference.
+    log_size, log_error : array of shape (n,)
+        Train sizes whose optimum was reached, and the lowest errors there, in natural
+        logarithms.
+    offset : Offset
+        What is taken off the errors.
+    seeds : (array of shape (n_runs,), array of shape (n_runs,))
+        Train size and lowest log error of single runs, for how their scatter grows.
+    n_test : int or None
+        Test examples, if errors are counted on one set.
+    product : Estimate, optional
+        The predicted exponent, if the law was tested and is not contradicted.
+    product_move, of_difference : float
+        Its derivative by the offset, and the variance of what it exceeds the measured
+        exponent by.
 
     Returns
     -------
-    Line or None
-        None where there is no measured exponent.
+    ForecastLaw or None
+        None for fewer than two train sizes.
     """
-    if not np.isfinite(measured.estimate):
+    if len(log_size) < 2:
         return None
-    minima = average_minima(curves, optima)
-    reached = usable & ~minima.censored
-    y = minima.y
-    if reached.sum() < max(2, usable.sum() / 2):
-        # Most minima lie beyond the end of training: the landmarks, moved to where
-        # the others are, stand for them.
-        shift = np.mean((minima.y - landmarks.y)[reached if reached.any() else usable])
-        y, reached = landmarks.y + shift, usable
-    x, y = np.log(curves.train_sizes)[reached], y[reached]
-    line, _ = fit_line(x, y, -1)
-    runs = usable[curves.size_of_run] & optima.reached
-    size = curves.train_sizes[curves.size_of_run[runs]]
-    line = replace(line, scatter_growth=scatter_growth(size, optima.y[runs]))
-    if not consistency.p_value > _CONTRADICTED or not line.std_err > 0:
-        return line
-    of_difference = consistency.std_err**2
-    exponent, std_err = _weighted_mean(predicted, line.estimate, of_difference)
-    residuals = y - y.mean() + exponent * (x - x.mean())
-    scatter = float(np.sqrt(np.sum(residuals**2) / line.df))
-    return replace(
-        line,
-        intercept=float(y.mean() + exponent * x.mean()),
-        exponent=exponent,
-        std_err=std_err,
-        height_std_err=scatter / np.sqrt(len(x)),
-        scatter=scatter,
-    )
+    error = np.exp(log_error)
+    left = error - offset.value
+    y = np.log(left)
+    line, _ = fit_line(log_size, y, -1)
+    size, lowest = seeds
+    line = replace(line, scatter_growth=scatter_growth(size, lowest))
+    centred = log_size - log_size.mean()
+    weights = centred / (centred @ centred)
+    exponent_move = float(weights @ (1 / left))
+    if product is not None and line.std_err > 0:
+        weight, exponent, std_err = _weighted_mean(
+            product, line.estimate, of_difference
+        )
+        residuals = y - y.mean() + exponent * centred
+        scatter = float(np.sqrt(np.sum(residuals**2) / line.df))
+        line = replace(
+            line,
+            intercept=float(y.mean() + exponent * log_size.mean()),
+            exponent=exponent,
+            std_err=std_err,
+            height_std_err=scatter / np.sqrt(len(y)),
+            scatter=scatter,
+        )
+        exponent_move = weight * product_move + (1 - weight) * exponent_move
+    intercept_move = -float(np.mean(1 / left)) + exponent_move * float(log_size.mean())
+    return ForecastLaw(line, offset, intercept_move, exponent_move, n_test)
 
 
 def scatter_growth(train_size: np.ndarray, height: np.ndarray) -> float:
@@ -129,8 +160,8 @@ def scatter_growth(train_size: np.ndarray, height: np.ndarray) -> float:
 
 def _weighted_mean(
     first: Estimate, second: Estimate, of_difference: float
-) -> tuple[float, float]:
-    """Return the weighted mean of two estimates of one number, and its error."""
+) -> tuple[float, float, float]:
+    """Return the weight of the first of two estimates, their mean, and its error."""
     ours, theirs = first.std_err**2, second.std_err**2
     bound = first.std_err * second.std_err
     shared = float(np.clip((ours + theirs - of_difference) / 2, -bound, bound))
@@ -139,11 +170,12 @@ def _weighted_mean(
     weight = theirs / (ours + theirs)
     rest = 1.0 - weight
     variance = weight**2 * ours + rest**2 * theirs + 2 * weight * rest * shared
-    return weight * first.estimate + rest * second.estimate, float(np.sqrt(variance))
+    mean = weight * first.estimate + rest * second.estimate
+    return weight, mean, float(np.sqrt(variance))
 
 
 def forecast_optimum(
-    train_size: Any, laws: FittedLaws, alpha: float, n_test: int | None = None
+    train_size: Any, law: ForecastLaw, alpha: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     r"""Extend the law of the lowest error to other train sizes.
 
@@ -151,49 +183,42 @@ def forecast_optimum(
     ----------
     train_size : array-like of shape (n,)
         Train sizes.
-    laws : FittedLaws
-        With a law from :func:`fit_forecast`, perhaps of errors less an offset.
+    law : ForecastLaw
+        From :func:`fit_forecast`.
     alpha : float
         Significance level of the prediction interval.
-    n_test : int, optional
-        Test examples: fewer errors are counted at a larger train size, and so with
-        more noise than the scatter of the smaller ones shows.
 
     Returns
     -------
     error, low, high : array of shape (n,)
-        Fractions. The interval is symmetric in the logarithm of the error
-        :math:`q + e^h`, of variance :math:`(e^h/\epsilon)^2 v_h + (1 + e^h
+        In the unit of the errors. The interval is symmetric in the logarithm of the
+        error :math:`q + e^h`, of variance :math:`(e^h/\epsilon)^2 v_h + (1 + e^h
         dh/dq)^2 v_q/\epsilon^2`, plus that of counting.
 
     Raises
     ------
     ValueError
-        If there is no law, or a train size is not positive.
+        If a train size is not positive.
     """
     log_size = np.log(check_positive(np.atleast_1d(train_size), "train_size"))
-    law, offset = laws.forecast_law, laws.offset_test
-    if law is None:
-        raise ValueError(
-            "there is no data law to forecast from: gamma_measured has no number, "
-            f"{_why_no_law(len(laws.landmarks.x))}."
-        )
-    left = np.exp(law.predict(log_size))
-    error = laws.offset + left
-    variances = [(left / error) ** 2 * law.variance(log_size, new_point=True)]
-    dfs = [law.df]
-    if n_test is not None:
-        seen = laws.offset + np.exp(law.predict(np.array(law.center)))
-        variances.append(np.maximum(1 / error - 1 / seen, 0.0) / n_test)
-        dfs.append(np.inf)
-    if laws.moves:
-        of_height = law.sign * laws.moves["forecast_exponent"] * log_size
-        of_height = of_height + laws.moves["forecast_intercept"]
-        variances.append(((1 + left * of_height) / error * offset.std_err) ** 2)
-        dfs.append(offset.df)
-    df = [satterthwaite(parts, np.array(dfs)) for parts in np.transpose(variances)]
-    half = stats.t.ppf(1 - alpha / 2, df) * np.sqrt(np.sum(variances, axis=0))
+    line, offset = law.line, law.offset
     with np.errstate(over="ignore"):
+        left = np.exp(line.predict(log_size))
+        error = offset.value + left
+        variances = [(left / error) ** 2 * line.variance(log_size, new_point=True)]
+        dfs = [line.df]
+        if law.n_test is not None:
+            # Fewer errors are counted at a larger train size, and so with more noise
+            # than the scatter of the smaller ones shows.
+            seen = offset.value + np.exp(line.predict(np.array(line.center)))
+            variances.append(np.maximum(1 / error - 1 / seen, 0.0) / law.n_test)
+            dfs.append(np.inf)
+        if offset.std_err > 0:
+            of_height = law.intercept_move - law.exponent_move * log_size
+            variances.append(((1 + left * of_height) / error * offset.std_err) ** 2)
+            dfs.append(offset.found.df)
+        df = [satterthwaite(parts, np.array(dfs)) for parts in np.transpose(variances)]
+        half = stats.t.ppf(1 - alpha / 2, df) * np.sqrt(np.sum(variances, axis=0))
         return error, error * np.exp(-half), error * np.exp(half)
 
 
@@ -253,9 +278,3 @@ def forecast_curve(
     # Plateaus are as high for every train size, and do not collapse.
     highest = np.max(log_error[known])
     return np.minimum(relative + float(data_law.predict(log_size)[0]), highest)
-
-
-def _why_no_law(n_sizes: int) -> str:
-    if n_sizes == 1:
-        return "because the table has one train size"
-    return "because training stopped before the optimum in too many train sizes"
