@@ -22,6 +22,7 @@ from scalinglaw import (
     CNNClassifier,
     LogisticPerceptron,
     PowerLawFit,
+    PublishedScalingLaw,
     ResNetClassifier,
     ScalingLawEstimator,
     TrajectoryClassifier,
@@ -98,6 +99,10 @@ SMALL = {
         _digits,
     ),
     "PowerLawFit": (PowerLawFit(), _curve),
+    "PublishedScalingLaw": (
+        PublishedScalingLaw(window=(0.02, 0.3)),
+        lambda: (make_trajectories(random_state=0), None),
+    ),
     "ScalingLawEstimator": (
         ScalingLawEstimator(),
         lambda: (make_trajectories(random_state=0), None),
@@ -114,6 +119,7 @@ SMALL = {
 }
 # What a fitted estimator of each kind says, as arrays that can be compared.
 FACTS = {
+    "PublishedScalingLaw": lambda e, X: e.exponents_.to_numpy(),
     "ScalingLawEstimator": lambda e, X: e.exponents_.to_numpy(),
     "PowerLawFit": lambda e, X: e.params_.to_numpy(),
     "TrajectorySweep": lambda e, X: e.trajectories_.to_numpy(),

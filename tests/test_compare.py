@@ -1,12 +1,14 @@
 """Exponents of several models: differences, homogeneity, equivalence, forecasts."""
 
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
 from scipy import stats
+from sklearn.base import clone
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.oneway import anova_generic
 
@@ -30,16 +32,18 @@ TABLES = {
 
 @pytest.fixture(scope="module")
 def laws():
-    return {n: ScalingLawEstimator().fit(table) for n, table in TABLES.items()}
+    # Without the error of an offset, which is most of it.
+    law = ScalingLawEstimator(offset=False)
+    return {n: clone(law).fit(table) for n, table in TABLES.items()}
 
 
 def test_different_exponents_differ_and_equal_ones_do_not(laws):
     found = compare_exponents(laws)
     adjusted = found.differences["p_adjusted"]
-    assert adjusted["a", "b"] < 1e-6
-    assert adjusted["a", "c"] < 1e-6
+    assert adjusted["a", "b"] < 1e-5
+    assert adjusted["a", "c"] < 1e-5
     assert adjusted["b", "c"] > 0.05
-    assert found.homogeneity["p_value"] < 1e-6
+    assert found.homogeneity["p_value"] < 1e-5
     low, high = found.differences.loc[("a", "b"), ["ci_low", "ci_high"]]
     assert low < -0.1 < high
 
@@ -53,7 +57,8 @@ def test_p_values_are_holm_s(laws):
 
 def test_a_table_with_models_gives_what_its_laws_give(laws):
     table = concat_trajectories(TABLES)
-    by_table, by_laws = compare_exponents(table), compare_exponents(laws)
+    by_laws = compare_exponents(laws)
+    by_table = compare_exponents(table, offset=False)
     assert_allclose(by_table.differences, by_laws.differences)
 
 
@@ -91,7 +96,7 @@ def test_pairing_removes_what_train_sizes_share(laws):
         code = table.groupby("train_size").ngroup()
         column = "log_spectral_complexity"
         tables[name] = table.assign(**{column: table[column] + shared[code]})
-    pair = {n: ScalingLawEstimator().fit(t) for n, t in tables.items()}
+    pair = {n: ScalingLawEstimator(offset=False).fit(t) for n, t in tables.items()}
     single = compare_exponents(pair, "gamma2").differences["std_err"].iloc[0]
     paired = compare_exponents(pair, "gamma2", paired=True).differences
     assert paired["std_err"].iloc[0] < single / 5
@@ -102,9 +107,13 @@ def test_pairing_keeps_the_errors_of_offsets():
     table = make_trajectories(offset=0.02, random_state=0)
     law = ScalingLawEstimator(offset=True).fit(table)
     paired = compare_exponents({"a": law, "b": law}, "gamma_measured", paired=True)
-    offset = law.gamma_measured_.std_err
-    found = paired.differences["std_err"].iloc[0]
-    assert 0.7 * 2**0.5 * offset < found <= 2**0.5 * offset
+    landmarks = law.landmarks_
+    x = np.log(landmarks["train_size"])
+    weights = (x - x.mean()) / np.sum((x - x.mean()) ** 2)
+    # How far the slope moves where a little more is taken off each error.
+    by_offset = np.sum(weights * np.exp(-landmarks["log_error"]))
+    expected = 2**0.5 * by_offset * law.offset_estimate_.std_err
+    assert_allclose(paired.differences["std_err"].iloc[0], expected)
 
 
 def test_the_summary_names_what_is_not_resolved(laws):
@@ -243,25 +252,24 @@ def test_with_one_train_size_the_conclusion_does_not_blame_training():
     table = TABLES["a"]
     law = ScalingLawEstimator().fit(table[table["train_size"] == 8000])
     text = " ".join(str(law.summary()).split())
-    assert "there is a single train size, so that nothing can be said" in text
+    assert "the table has one train size" in text
     assert "too short" not in text
 
 
 def test_a_shared_test_set_is_in_a_paired_comparison():
     # Its noise moves all gaps of a model alike, and leaves no residual that shows it.
     laws = {
-        name: ScalingLawEstimator().fit(make_trajectories(n_test=2000, random_state=s))
-        for s, name in enumerate("ab")
+        name: ScalingLawEstimator(offset=False).fit(
+            make_trajectories(n_test=2000, random_state=seed)
+        )
+        for seed, name in enumerate("ab")
     }
     for exponent in ("gamma2", "gamma_measured"):
         with_noise = compare_exponents(laws, exponent, paired=True).differences
-        kept = {name: law._n_test for name, law in laws.items()}
-        try:
-            for law in laws.values():
-                law._n_test = None
-            without = compare_exponents(laws, exponent, paired=True).differences
-        finally:
-            for name, law in laws.items():
-                law._n_test = kept[name]
+        quiet = {name: copy(law) for name, law in laws.items()}
+        for law in quiet.values():
+            curves = replace(law.fitted_.curves, n_test=None)
+            law.fitted_ = replace(law.fitted_, curves=curves)
+        without = compare_exponents(quiet, exponent, paired=True).differences
         assert with_noise["difference"].iloc[0] == without["difference"].iloc[0]
         assert with_noise["std_err"].iloc[0] > 1.2 * without["std_err"].iloc[0]

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.testing import assert_allclose
 
 from scalinglaw.datasets import make_trajectories
-from scalinglaw.laws._curves import as_curves, demean, local_linear, prepare, thin
+from scalinglaw.laws._curves import demean, local_linear, thin
+from scalinglaw.laws._prepare import prepare
 
 
 def test_a_local_line_through_a_line_is_that_line():
@@ -35,12 +36,12 @@ def test_missing_points_count_for_nothing():
 
 
 def test_thinning_keeps_runs_and_their_means():
-    table = prepare(
+    prepared = prepare(
         make_trajectories(n_records=60, random_state=0),
         "spectral_complexity",
         "test_error",
     )
-    curves = as_curves(table)
+    curves = prepared.curves()
     thinned = thin(curves, 20)
     assert (np.bincount(thinned.run) == 20).all()
     for values, thin_values in ((curves.x, thinned.x), (curves.y, thinned.y)):

@@ -9,30 +9,19 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from scalinglaw.datasets import make_trajectories
-from scalinglaw.laws.counting_noise import (
+from scalinglaw.laws._clusters import cluster_robust, cluster_scores
+from scalinglaw.laws._counting_noise import (
     CountingNoise,
     Influence,
     unexplained_variance,
 )
-from scalinglaw.laws.crossover import fit_crossover
-from scalinglaw.laws._curves import (
-    as_curves,
-    local_linear,
-    prepare,
-    smoothing_weights,
-)
-from scalinglaw.laws._clusters import (
-    Estimate,
-    cluster_robust,
-    cluster_scores,
-    difference,
-    fit_line,
-    product,
-    satterthwaite,
-)
-from scalinglaw.laws.size_laws import Heights, fit_growth, growth_with_slope
-from scalinglaw.laws.slope import Slope
-from scalinglaw.laws.window import average_over_seeds
+from scalinglaw.laws._crossover import at_offset, fit_crossover
+from scalinglaw.laws._estimates import Estimate, difference, product, satterthwaite
+from scalinglaw.laws._lines import fit_line
+from scalinglaw.laws._prepare import prepare
+from scalinglaw.laws._shared import Shared
+from scalinglaw.laws._size_laws import Heights, fit_growth, growth_with
+from scalinglaw.laws._window import average_over_seeds
 
 
 @pytest.fixture
@@ -194,8 +183,7 @@ def test_covariance_of_a_shared_test_set_is_that_of_its_formula():
     assert_allclose(found, weights @ single @ weights.T, rtol=1e-10)
 
 
-@pytest.mark.parametrize("offset", [0.0, 0.05])
-def test_variance_of_a_shared_test_set_is_what_simulation_finds(offset):
+def test_variance_of_a_shared_test_set_is_what_simulation_finds():
     rng = np.random.default_rng(4)
     error = np.array([0.6, 0.3, 0.15, 0.08])
     weights = np.array([[0.6, 0.1, -0.2, -0.5]])
@@ -204,9 +192,9 @@ def test_variance_of_a_shared_test_set_is_what_simulation_finds(offset):
     for _ in range(2000):
         difficulty = np.sort(rng.random(n_test))
         counted = np.searchsorted(difficulty, error) / n_test
-        drawn.append(weights @ np.log(counted - offset))
-    noise = CountingNoise(n_test, offset)
-    predicted = noise.covariance(Influence(weights, np.log(error - offset)))
+        drawn.append(weights @ np.log(counted))
+    noise = CountingNoise(n_test)
+    predicted = noise.covariance(Influence(weights, np.log(error)))
     assert_allclose(np.var(drawn), predicted[0, 0], rtol=0.1)
 
 
@@ -216,7 +204,7 @@ def test_influences_add_and_combine_as_the_numbers_do():
     heights = Influence.of_heights(y)
     matrix = rng.standard_normal((2, 6))
     combined = matrix @ (heights + 0.5 * heights)
-    noise = CountingNoise(500, offset=0.01)
+    noise = CountingNoise(500)
     expected = 1.5**2 * matrix @ noise.covariance(heights) @ matrix.T
     assert_allclose(noise.covariance(combined), expected, rtol=1e-10)
 
@@ -234,7 +222,7 @@ def test_known_noise_that_is_all_there_is_leaves_nothing_unexplained():
 def crossover():
     """A crossover fitted to curves with little noise, and the curves."""
     table = make_trajectories(run_sd=0.005, ar_sd=0.005, random_state=0)
-    curves = as_curves(prepare(table, "spectral_complexity", "test_error"))
+    curves = prepare(table, "spectral_complexity", "test_error").curves()
     return curves, fit_crossover(curves, average_over_seeds(curves))
 
 
@@ -247,7 +235,7 @@ def test_slope_and_knees_move_as_their_influence_says(crossover, level):
         return 0.01 * np.exp(-0.5 * ((y - level) / 0.4) ** 2)
 
     changed = replace(curves, y=curves.y + bump(curves.y))
-    after = fit_crossover(changed, average_over_seeds(changed), hinges=(before.hinge,))
+    after = fit_crossover(changed, average_over_seeds(changed), hinges=(before.curve_fit.model.hinge,))
     slope, knees = before.slope.influence, before.knee_influence
     expected = float(slope.weights[0] @ bump(slope.log_error))
     moved = after.gamma1.estimate - before.gamma1.estimate
@@ -256,15 +244,12 @@ def test_slope_and_knees_move_as_their_influence_says(crossover, level):
     assert_allclose(after.knee - before.knee, expected, rtol=0.2, atol=4e-3)
 
 
-def test_smoothing_weights_are_those_of_the_local_lines():
-    rng = np.random.default_rng(7)
-    x = np.sort(rng.uniform(0, 5, (2, 30)))
-    y = rng.standard_normal((2, 30))
-    y[1, 20:] = np.nan
-    at = np.array([2.0, 1.0])
-    weights = smoothing_weights(at, x, y, 0.5)
-    value, _ = local_linear(at[:, None], x, y, 0.5)
-    assert_allclose(np.nansum(weights * y, axis=1), value[:, 0])
+def test_slope_and_knees_move_with_an_offset_as_their_derivatives_say(crossover):
+    curves, fit = crossover
+    before, after = (at_offset(curves, fit, offset) for offset in (0.0, 5e-4))
+    moved = after.gamma1.estimate - before.gamma1.estimate
+    assert_allclose(moved / 5e-4, before.slope_move, rtol=0.1)
+    assert_allclose((after.knee - before.knee) / 5e-4, before.knee_move, rtol=0.2)
 
 
 def _heights(value):
@@ -274,9 +259,10 @@ def _heights(value):
 
 def test_growth_that_owes_nothing_to_gamma1_has_the_error_of_its_line():
     heights = _heights([1.0, 1.8, 2.4, 3.3, 3.9])
-    plain, _, _ = fit_growth(heights, 1, None)
-    free = Slope.missing(5)
-    found, _ = growth_with_slope(heights, 1.0, free, np.ones(5, bool), None)
+    used = np.ones(5, bool)
+    plain, _, _ = fit_growth(heights, 1, (), used, None)
+    free = replace(Shared.missing(5), estimate=Estimate(0.5, 0.0, np.inf))
+    found = growth_with(heights, [(1.0, free)], used, None)
     assert_allclose(
         [found.estimate, found.std_err, found.df],
         [plain.estimate, plain.std_err, plain.df],
@@ -291,8 +277,9 @@ def test_an_error_that_gamma1_and_the_landmarks_share_cancels():
     design = np.column_stack([heights.log_size - line.center, np.ones(5)])
     scores = cluster_scores(design, residuals, np.arange(5))[0][:, 0]
     scores *= line.std_err / np.sqrt(scores @ scores)
-    slope = replace(Slope.missing(5), scores=-scores / 2.0)
-    found, _ = growth_with_slope(heights, 2.0, slope, np.ones(5, bool), None)
+    own = Estimate(0.5, line.std_err / 2, 3.0)
+    slope = replace(Shared.missing(5), estimate=own, scores=-scores / 2.0)
+    found = growth_with(heights, [(2.0, slope)], np.ones(5, bool), None)
     assert found.std_err < 1e-12
 
 
@@ -307,3 +294,17 @@ def test_a_line_predicts_and_bands_as_statsmodels_does():
     assert_allclose(line.predict(at), frame["mean"])
     assert_allclose(line.conf_band(at)[0], frame["mean_ci_lower"])
     assert_allclose(line.conf_band(at, new_point=True)[1], frame["obs_ci_upper"])
+
+
+def test_a_train_size_far_from_the_others_is_known_no_better_than_its_seeds():
+    log_size = np.log([100, 150, 200, 300, 50_000.0])
+    influence = Influence.of_heights(-log_size)
+    # The others lie on a line, and the far point is on it whatever its height.
+    scatter = np.zeros((5, 5))
+    scatter[4, 4] = 0.1
+    alone = Heights(log_size, log_size, influence)
+    seen = replace(alone, scatter=scatter)
+    used = np.ones(5, bool)
+    assert growth_with(alone, (), used, None).std_err < 1e-12
+    expected = 0.1 * abs(alone.weights[4])
+    assert_allclose(growth_with(seen, (), used, None).std_err, expected)

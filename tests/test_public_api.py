@@ -13,6 +13,7 @@ PUBLIC = {
     "LogisticPerceptron",
     "NormRecorder",
     "PowerLawFit",
+    "PublishedScalingLaw",
     "ResNetClassifier",
     "ScalingLawDisplay",
     "ScalingLawEstimator",

@@ -29,7 +29,7 @@ _DRAWN_TOGETHER = 0.1
 _WIDEST, _NARROWEST = 2.0, -4.0
 # Range of an offset in units of the lowest error. Below zero no error floor lies, but an
 # estimate of one that is zero may, half of the time.
-_OFFSETS = -0.5, 0.98
+_OFFSETS = -0.5, 0.999
 # Newton steps that put the heights of runs at their best for a given offset.
 _N_STEPS = 5
 

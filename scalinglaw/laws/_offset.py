@@ -21,7 +21,7 @@ __all__ = ["Offset", "choose_offset", "offset_of_data_law"]
 # Train sizes below which the law of the train size tells nothing of an offset.
 _MIN_SIZES = 5
 _CONFLICT = 0.001
-_MOST = 0.98
+_MOST = 0.999
 # Standard deviation of what may be anything between zero and one.
 _LARGEST_ERROR = 12**-0.5
 # The data law tells the offset where its error is a smaller share of the norm law's.
@@ -107,7 +107,7 @@ def offset_of_data_law(
         found = optimize.least_squares(
             lambda p: y - curve(p),
             [share, height, np.log(-slope)],
-            bounds=([-5.0, -np.inf, -7.0], [0.995, np.inf, 3.0]),
+            bounds=([-5.0, -np.inf, -7.0], [0.999, np.inf, 3.0]),
         )
         if best is None or found.cost < best.cost:
             best = found

@@ -140,6 +140,14 @@ def fit_pooled(
     landmarks = _choose_landmarks(
         minima, crossover, distance, options, known, not reasons
     )
+    if learned is None and not isinstance(options.window, str):
+        # What a user gives is in units of the norm at the landmark that is reported.
+        window = window_around(landmarks.x, *options.window)
+        inside = rows_inside(curves, window)
+        line = _slope_in_window(left, inside)
+        slope, gamma1 = line, line.estimate
+        if reasons:
+            gamma1 = gamma1.without_error()
     reach = _Reach.of(curves, minima, landmarks, not reasons)
     place_moves = np.zeros(curves.n_sizes)
     if landmarks.kind == "knee" and crossover is not None:
