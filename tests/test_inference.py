@@ -235,7 +235,9 @@ def test_slope_and_knees_move_as_their_influence_says(crossover, level):
         return 0.01 * np.exp(-0.5 * ((y - level) / 0.4) ** 2)
 
     changed = replace(curves, y=curves.y + bump(curves.y))
-    after = fit_crossover(changed, average_over_seeds(changed), hinges=(before.curve_fit.model.hinge,))
+    after = fit_crossover(
+        changed, average_over_seeds(changed), hinges=(before.curve_fit.model.hinge,)
+    )
     slope, knees = before.slope.influence, before.knee_influence
     expected = float(slope.weights[0] @ bump(slope.log_error))
     moved = after.gamma1.estimate - before.gamma1.estimate

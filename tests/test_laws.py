@@ -341,9 +341,10 @@ def test_a_norm_that_falls_back_in_most_runs_resolves_nothing(table):
     falling = table.copy()
     last = falling["epoch"] == falling["epoch"].max()
     falling.loc[last, X] -= 3
-    with pytest.warns(
-        TrajectoryWarning, match="norm falls during training in 30 of 30"
-    ), pytest.warns(UnresolvedExponentWarning, match="falls back during training"):
+    with (
+        pytest.warns(TrajectoryWarning, match="norm falls during training in 30 of 30"),
+        pytest.warns(UnresolvedExponentWarning, match="falls back during training"),
+    ):
         law = ScalingLawEstimator().fit(falling)
     assert not law.resolved_
 

@@ -43,9 +43,10 @@ def test_an_offset_that_is_not_there_is_not_taken_off_but_in_the_intervals():
     assert sought.offset_ == 0
     assert_allclose(sought.gamma1_.estimate, known.gamma1_.estimate, rtol=1e-3)
     for name in ("gamma1", "gamma_predicted", "gamma_measured"):
-        assert sought.exponents_.loc[name, "std_err"] > known.exponents_.loc[
-            name, "std_err"
-        ]
+        assert (
+            sought.exponents_.loc[name, "std_err"]
+            > known.exponents_.loc[name, "std_err"]
+        )
 
 
 def test_slopes_that_differ_by_run_do_not_bias_an_offset():

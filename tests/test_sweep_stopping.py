@@ -135,5 +135,7 @@ def test_a_study_can_ask_for_it(tmp_path):
     (callback,) = read_study(path).models["mlp"].classifier.callbacks
     assert isinstance(callback, StopAfterOptimum)
     path.write_text(text.format("perceptron"))
-    with pytest.raises(ValueError, match=r"models\.mlp\.stop_after_optimum is not a key"):
+    with pytest.raises(
+        ValueError, match=r"models\.mlp\.stop_after_optimum is not a key"
+    ):
         read_study(path)

@@ -11,9 +11,9 @@ from sklearn.base import clone
 
 from .._validation import check_fraction
 from ..exceptions import CensoredOptimumWarning, UnresolvedExponentWarning
+from ._estimator import ScalingLawEstimator
 from ._power_law import PowerLawFit
 from ._prepare import prepare
-from ._estimator import ScalingLawEstimator
 
 __all__ = ["backtest"]
 

@@ -387,4 +387,3 @@ def check_name(estimator: BaseScalingLaw, name: str) -> None:
 def check_smallest(value: Any, name: str) -> float:
     """Return the smallest train size that is used; None stands for all of them."""
     return 0.0 if value is None else check_number(value, name, minimum=0, strict=False)
-

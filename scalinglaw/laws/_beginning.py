@@ -97,26 +97,31 @@ def _whole(curves: Curves, offset: float | None) -> Beginning:
     """Fit the whole of the curves."""
     if offset is not None:
         means = average_over_seeds(curves.less(offset))
-        return Beginning(-np.inf, means, fit_crossover(curves, means, offset=offset), curves)
+        return Beginning(
+            -np.inf, means, fit_crossover(curves, means, offset=offset), curves
+        )
     lowest = float(np.exp(curves.y.min()))
     starts: tuple[float, ...] = (0.0,)
     if np.ptp(curves.y) < _LITTLE_FALL:
         # The offset may be most of the error, and no fit finds its way there.
         starts = _OFFSETS
-    tried = []
+    tried: list[tuple[MeanCurves, Crossover | None]] = []
     for share in starts:
         means = average_over_seeds(curves.less(share * lowest))
-        how = {} if len(starts) == 1 else {"hinges": ("softplus",), "max_nfev": 25}
-        found = fit_crossover(curves, means, offset=None, **how)
-        tried.append(Beginning(-np.inf, means, found, curves))
-    fitted = [begun for begun in tried if begun.crossover is not None]
+        if len(starts) == 1:
+            found = fit_crossover(curves, means, offset=None)
+        else:
+            found = fit_crossover(
+                curves, means, offset=None, hinges=("softplus",), max_nfev=25
+            )
+        tried.append((means, found))
+    fitted = [(means, found) for means, found in tried if found is not None]
     if not fitted:
-        return tried[0]
-    best = min(fitted, key=lambda begun: begun.crossover.misfit)
-    found = best.crossover
+        return Beginning(-np.inf, tried[0][0], None, curves)
+    means, best = min(fitted, key=lambda pair: pair[1].misfit)
     if len(starts) > 1:
-        found = fit_crossover(curves, best.means, offset=None) or found
-    return replace(best, crossover=with_own_offset(curves, found))
+        best = fit_crossover(curves, means, offset=None) or best
+    return Beginning(-np.inf, means, with_own_offset(curves, best), curves)
 
 
 def _way(means: MeanCurves, crossover: Crossover | None) -> tuple[float, float]:

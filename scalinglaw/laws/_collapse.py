@@ -62,8 +62,12 @@ def measure_collapse(
     rows = [slice(bounds[r], bounds[r + 1]) for r in runs]
     if not runs:
         return None
-    u = [curves.x[s] - log_norm[size_of_run[r]] for r, s in zip(runs, rows, strict=True)]
-    v = [curves.y[s] - log_error[size_of_run[r]] for r, s in zip(runs, rows, strict=True)]
+    u = [
+        curves.x[s] - log_norm[size_of_run[r]] for r, s in zip(runs, rows, strict=True)
+    ]
+    v = [
+        curves.y[s] - log_error[size_of_run[r]] for r, s in zip(runs, rows, strict=True)
+    ]
     begin_of_run = (begin - log_norm)[size_of_run[runs]]
     starts = np.maximum([values.min() for values in u], begin_of_run)
     low, high = float(np.max(starts)), float(np.min([values.max() for values in u]))
@@ -79,7 +83,9 @@ def measure_collapse(
     within = heights - means[groups]
     degrees = len(runs) - len(sizes)
     spread = float(np.sqrt(np.mean(between**2) * len(sizes) / (len(sizes) - 1)))
-    seeds = float(np.sqrt(np.mean(within**2) * len(runs) / degrees)) if degrees else np.nan
+    seeds = (
+        float(np.sqrt(np.mean(within**2) * len(runs) / degrees)) if degrees else np.nan
+    )
     found = {
         "spread": spread,
         "spread_seeds": seeds,

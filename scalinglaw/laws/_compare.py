@@ -16,10 +16,10 @@ from statsmodels.stats.multitest import multipletests
 from .._validation import check_fraction, check_number, check_option, warn_user
 from ..exceptions import UnresolvedExponentWarning
 from ..trajectories import as_trajectories
-from ._power_law import PowerLawFit
-from ._estimator import ScalingLawEstimator
 from ._estimates import Estimate, difference
+from ._estimator import ScalingLawEstimator
 from ._lines import fit_line
+from ._power_law import PowerLawFit
 from ._results import EXPONENTS
 
 __all__ = ["CORRECTIONS", "ExponentComparison", "compare_exponents"]

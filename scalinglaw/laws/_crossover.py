@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ._clusters import influence
 from ._counting_noise import Influence
 from ._curve_model import CurveFit, CurveModel
 from ._curves import Curves, thin
 from ._estimates import Estimate
 from ._hinges import HINGES
 from ._lines import fit_line
-from ._clusters import influence
 from ._shared import Shared, shared_with_errors
 from ._window import MeanCurves
 
@@ -213,9 +213,7 @@ def at_offset(curves: Curves, found: Crossover, offset: float) -> Crossover:
     fits = [fit for fit in fits if fit.is_decay] or [start.refit(offset=offset)]
     best = min(fits, key=lambda fit: fit.squares)
     extra = (0.5 * np.ptp([fit.gamma1 for fit in fits])) ** 2
-    return _with_errors(
-        curves, best, found.unit, found.origin, found.rows, extra=extra
-    )
+    return _with_errors(curves, best, found.unit, found.origin, found.rows, extra=extra)
 
 
 def beginning_later(curves: Curves, found: Crossover, start: float) -> Crossover | None:
@@ -323,10 +321,16 @@ def _with_errors(
     residuals, design, on_knees = absorbed.residuals, absorbed.design, absorbed.on_knees
     offset_column, offset_on_knees = design[:, -1], on_knees[:, -1]
     design, on_knees = design[:, absorbed.kept], on_knees[:, absorbed.kept]
-    rows_of_fit = model.y, model.run, model.size
-    clusters = {"n_sizes": model.n_sizes, "noise": curves.counting_noise}
     slope = shared_with_errors(
-        fit.gamma1, design, residuals, *rows_of_fit, extra=extra, **clusters
+        fit.gamma1,
+        design,
+        residuals,
+        model.y,
+        model.run,
+        model.size,
+        n_sizes=model.n_sizes,
+        noise=curves.counting_noise,
+        extra=extra,
     )
     weights = influence(design)
     # A knee is its column's own coefficient less what the shared parameters take.
@@ -396,12 +400,16 @@ def _absorbed(fit: CurveFit) -> _Absorbed:
     own_weights = _own_weights(own, model.size, model.n_sizes)
 
     def on_own(values: np.ndarray) -> np.ndarray:
-        parts = [np.bincount(model.size, w * values, model.n_sizes) for w in own_weights.T]
+        parts = [
+            np.bincount(model.size, w * values, model.n_sizes) for w in own_weights.T
+        ]
         return np.stack(parts, axis=1)
 
     order = [3, *(k for k in (0, 1, 2, 4) if model.free[k]), 5]
     coefficients = np.stack([on_own(shared[:, k]) for k in order])
-    design = shared[:, order] - np.einsum("nj,knj->nk", own, coefficients[:, model.size])
+    design = shared[:, order] - np.einsum(
+        "nj,knj->nk", own, coefficients[:, model.size]
+    )
     scale = np.sqrt(np.sum(design**2, axis=0))
     kept = scale > 1e-10 * scale.max()
     kept[0] &= not model.own_slopes
@@ -430,7 +438,7 @@ def _offset_with_error(curves: Curves, fit: CurveFit) -> Shared:
 
 
 def with_own_offset(curves: Curves, found: Crossover) -> Crossover:
-    """Return the fit at the offset that bends the curves, which it holds with its error.
+    """Return the fit at the offset that bends the curves, and that offset.
 
     Each run has a slope of its own while the offset is fitted. With one slope for all,
     steeper runs, which come nearer to the offset, would draw it down where slopes

@@ -15,6 +15,7 @@ law, the second term is :math:`-\gamma_1 x + A\,w_0 H((x_0 - x)/w_0)`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import optimize
@@ -27,8 +28,8 @@ __all__ = ["CurveFit", "CurveModel"]
 # any size whose checkpoints show its own outweighs many times.
 _DRAWN_TOGETHER = 0.1
 _WIDEST, _NARROWEST = 2.0, -4.0
-# Range of an offset in units of the lowest error. Below zero no error floor lies, but an
-# estimate of one that is zero may, half of the time.
+# Range of an offset in units of the lowest error. No error floor lies below zero, but
+# an estimate of one that is zero may, half of the time.
 _OFFSETS = -0.5, 0.999
 # Newton steps that put the heights of runs at their best for a given offset.
 _N_STEPS = 5
@@ -221,15 +222,19 @@ class CurveModel:
         found: list[np.ndarray] = []
         for column in (share, share * law)[: 1 + self.own_slopes]:
             for basis in found:
-                column = column - basis * np.bincount(self.run, basis * column)[self.run]
+                column = (
+                    column - basis * np.bincount(self.run, basis * column)[self.run]
+                )
             length = np.bincount(self.run, column**2)
-            found.append(column / np.sqrt(np.where(length > 1e-20, length, np.inf))[self.run])
+            found.append(
+                column / np.sqrt(np.where(length > 1e-20, length, np.inf))[self.run]
+            )
         return found
 
     def _best_runs(
         self, m: np.ndarray, law: np.ndarray, offset: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the residuals at the best heights, and the law's share of the error."""
+        """Return the residuals at the best heights, and the law's share of errors."""
         run = self.run
         count = np.maximum(np.bincount(run), 1)
         if offset == 0 and not self.own_slopes:
@@ -323,7 +328,7 @@ class CurveFit:
         n_free = self.model.free.sum() + 2 * self.model.n_sizes
         return n * np.log(max(total, 1e-300)) + n_free * np.log(n)
 
-    def refit(self, **changes: object) -> CurveFit:
+    def refit(self, **changes: Any) -> CurveFit:
         """Fit another form of the model from where this one ended."""
         return replace(self.model, **changes).fit(self.p)
 

@@ -48,8 +48,6 @@ class Landmarks:
         its train size, and so has none.
     end : array of shape (n,), optional
         Log norm of the last checkpoint.
-    train_sizes : array of shape (n,), optional
-        Train size of each.
     kind : {"knee", "minimum"}
         What the landmarks are.
     moved_x, moved_y : Influence, optional
@@ -66,7 +64,6 @@ class Landmarks:
     level: np.ndarray | None = None
     early: np.ndarray | None = None
     end: np.ndarray | None = None
-    train_sizes: np.ndarray | None = None
     kind: str = "minimum"
     moved_x: Influence | None = None
     moved_y: Influence | None = None
@@ -180,16 +177,13 @@ def smoothed_minima(curves: Curves, means: MeanCurves) -> Landmarks:
     falling = (steep > _LEVEL * means.decay) & (risen < 2 * noise + 1e-3)
     level = (best == last) & ~falling
     early = _ended_early(curves, end, at, bandwidth)
-    return Landmarks(
-        at, lowest, falling | early, level=level, early=early, end=end
-    )
+    return Landmarks(at, lowest, falling | early, level=level, early=early, end=end)
 
 
 def _ended_early(
     curves: Curves, end: np.ndarray, optimum: np.ndarray, distance: float
 ) -> np.ndarray:
     """Return which runs were shorter than the others and ended before their optimum."""
-
     shorter = curves.last_epoch < _typical(curves, curves.last_epoch)
     # Seeds of one length may differ in norm, and all of them count.
     return shorter & (end < _typical(curves, optimum) - distance)
@@ -230,9 +224,9 @@ def average_minima(curves: Curves, optima: Landmarks) -> Landmarks:
         gap = values[runs] - mean(values)[size]
         found = np.zeros((n, len(size)))
         # As large as independent runs would make it on average.
-        found[size, np.arange(len(size))] = gap / np.sqrt(
-            count * np.maximum(count - 1, 1)
-        )[size]
+        found[size, np.arange(len(size))] = (
+            gap / np.sqrt(count * np.maximum(count - 1, 1))[size]
+        )
         return found
 
     level = np.zeros(len(optima.x), bool) if optima.level is None else optima.level
@@ -243,7 +237,6 @@ def average_minima(curves: Curves, optima: Landmarks) -> Landmarks:
         mean(optima.censored) > 0.5,
         level=(mean(optima.censored | level) > 0.5) & ~(mean(optima.censored) > 0.5),
         end=mean(end),
-        train_sizes=curves.train_sizes,
         scatter_x=scatter(optima.x),
         scatter_y=scatter(optima.y),
     )

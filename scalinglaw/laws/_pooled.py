@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import statsmodels.api as sm
 
 from .._validation import plural
@@ -28,8 +27,8 @@ from ._lines import Line, fit_line, with_reported_errors
 from ._offset import Offset, choose_offset, offset_of_data_law
 from ._remarks import Remark, of_exponents, of_optima
 from ._results import FittedLaws
-from ._size_laws import MIN_SIZES, SizeLaws, fit_size_laws
 from ._shared import Shared, shared_with_errors
+from ._size_laws import MIN_SIZES, SizeLaws, fit_size_laws
 from ._stability import what_it_hangs_on
 from ._window import (
     MeanCurves,
@@ -126,17 +125,19 @@ def fit_pooled(
     line = _slope_in_window(left, inside)
     by_curve = crossover is not None and isinstance(options.window, str)
     slope, move = line, 0.0
-    if by_curve:
+    if crossover is not None and by_curve:
         slope, move = crossover.slope, crossover.slope_move
     gamma1 = _widened(slope.estimate, move, offset)
     reasons = _why_unresolved(curves, crossover, gamma1, line.estimate, offset, window)
     reasons = doubts + reasons
     if reasons:
         # An unresolved crossover may be anywhere: the steepest straight line is not.
-        slope, move, by_curve = (line, 0.0, False) if window else (slope, move, by_curve)
+        slope, move, by_curve = (
+            (line, 0.0, False) if window else (slope, move, by_curve)
+        )
         gamma1 = slope.estimate.without_error()
     # 4. The laws of the train size, from landmarks chosen after trust is decided.
-    distance = _growth_of_distance(minima, crossover)
+    distance = _growth_of_distance(curves.train_sizes, minima, crossover)
     landmarks = _choose_landmarks(
         minima, crossover, distance, options, known, not reasons
     )
@@ -200,14 +201,20 @@ def fit_pooled(
         clusters=slope.clusters,
         crossover=crossover if by_curve else None,
         results=dict(laws.results)
-        | ({} if by_curve or reasons or line.results is None else {"norm_law": line.results}),
+        | (
+            {}
+            if by_curve or reasons or line.results is None
+            else {"norm_law": line.results}
+        ),
         offset=offset,
         forecast_law=_forecast(curves, optima, minima, reach, laws, offset, tested),
         collapse=measure_collapse(
             left,
             np.where(landmarks.placed, landmarks.x, np.nan),
             landmarks.y,
-            begin=np.full(curves.n_sizes, -np.inf) if crossover is None else crossover.line[0],
+            begin=np.full(curves.n_sizes, -np.inf)
+            if crossover is None
+            else crossover.line[0],
             shortest=0.5 * beginning.means.decay**-1,
         ),
         is_reached=reach.is_reached,
@@ -228,9 +235,8 @@ def _settle_offset(
     if options.offset is False:
         return Offset.none(), beginning
     crossover = beginning.crossover
-    resolved = crossover is not None and crossover.resolved
     of_norm = Shared.missing(curves.n_sizes)
-    if crossover is not None and resolved:
+    if crossover is not None and crossover.resolved:
         of_norm = crossover.offset
     reached = ~minima.censored
     of_data = offset_of_data_law(
@@ -238,13 +244,17 @@ def _settle_offset(
     )
     lowest = float(np.exp(curves.y.min()))
     offset = choose_offset(of_norm, of_data, lowest, always=options.offset is True)
-    if not resolved:
+    if crossover is None or not crossover.resolved:
         # Nothing is known of the offset in the norm: what is fitted less that of the
         # data law is an effective slope at best.
         found = find_beginning(curves, offset.value)
-        reasons = ("an error floor cannot be told from the crossovers",)
+        reasons: tuple[str, ...] = ()
         if found.crossover is not None and crossover is not None:
-            reasons = crossover.reasons if found.crossover.resolved else found.crossover.reasons
+            reasons = (
+                crossover.reasons
+                if found.crossover.resolved
+                else found.crossover.reasons
+            )
             found = replace(found, crossover=replace(found.crossover, reasons=reasons))
         return offset, found
     means = beginning.means
@@ -262,7 +272,9 @@ def _less_offset(minima: Landmarks, offset: float) -> Landmarks:
         minima,
         y=np.log(error - offset),
         moved_y=Influence(np.diag(1 / share), minima.y),
-        scatter_y=None if minima.scatter_y is None else minima.scatter_y / share[:, None],
+        scatter_y=None
+        if minima.scatter_y is None
+        else minima.scatter_y / share[:, None],
     )
 
 
@@ -330,7 +342,9 @@ def _why_unresolved(
     return ()
 
 
-def _growth_of_distance(minima: Landmarks, crossover: Crossover | None) -> Estimate:
+def _growth_of_distance(
+    train_sizes: np.ndarray, minima: Landmarks, crossover: Crossover | None
+) -> Estimate:
     """Return how the distance from knee to minimum changes with log train size."""
     if crossover is None:
         return Estimate.missing()
@@ -338,7 +352,7 @@ def _growth_of_distance(minima: Landmarks, crossover: Crossover | None) -> Estim
     if both.sum() < MIN_SIZES:
         return Estimate.missing()
     distance = (minima.x - crossover.knee)[both]
-    line, _ = fit_line(np.log(minima.train_sizes[both]), distance, 1)
+    line, _ = fit_line(np.log(train_sizes[both]), distance, 1)
     return line.estimate
 
 
@@ -451,7 +465,7 @@ def _forecast(
         offset = choose_offset(
             nothing, of_data, float(np.exp(curves.y.min())), always=False
         )
-    product = laws.predicted
+    product: Estimate | None = laws.predicted
     if not (tested and laws.difference.p_value > _CONTRADICTED):
         product = None
     runs = used[curves.size_of_run] & optima.reached
@@ -535,7 +549,9 @@ def _remarks_on_optima(
     if landmarks.kind == "knee" and landmarks.censored.any():
         sizes = ", ".join(map(str, curves.train_sizes[landmarks.censored]))
         remarks.append(
-            of_optima(f"training stopped before the knee of train size {sizes}: left out.")
+            of_optima(
+                f"training stopped before the knee of train size {sizes}: left out."
+            )
         )
     n_placed, n_seen = int(reach.placed.sum()), int(reach.seen.sum())
     if n_placed >= MIN_SIZES and n_seen >= MIN_SIZES:
@@ -547,15 +563,15 @@ def _remarks_on_optima(
         )
     elif n_placed >= 2:
         text = (
-            f"gamma2 and gamma_measured have no interval: {min(n_placed, n_seen)} train "
-            f"sizes are too few, at least {MIN_SIZES} are needed."
+            f"gamma2 and gamma_measured have no interval: {min(n_placed, n_seen)} "
+            f"train sizes are too few, at least {MIN_SIZES} are needed."
         )
     else:
         text = (
-            "gamma2 has no number: training stopped before the optimum, or the error is "
-            f"level at its end, in {int((~landmarks.placed).sum())} of "
-            f"{plural(curves.n_sizes, 'train size')}, too many to fit a law to the rest. "
-            "Train longer."
+            "gamma2 has no number: training stopped before the optimum, or the error "
+            f"is level at its end, in {int((~landmarks.placed).sum())} of "
+            f"{plural(curves.n_sizes, 'train size')}, too many to fit a law to the "
+            "rest. Train longer."
         )
     remarks.append(of_exponents(text))
     return remarks
@@ -576,10 +592,12 @@ def _to_train_on(
     bounds = curves.bounds()
     texts = []
     for size in np.flatnonzero(censored):
-        run = curves.runs_of(size)[-1]
+        run = curves.runs_of(int(size))[-1]
         rows = slice(bounds[run], bounds[run + 1])
         x, epoch = curves.x[rows][-8:], np.log1p(curves.epoch[rows][-8:])
-        rate = np.polyfit(epoch - epoch.mean(), x, 1)[0] if np.ptp(epoch) > 0 else np.nan
+        rate = (
+            np.polyfit(epoch - epoch.mean(), x, 1)[0] if np.ptp(epoch) > 0 else np.nan
+        )
         goal = np.nan if crossover is None else crossover.knee[size] + distance
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             longer = np.exp((goal - x[-1]) / rate)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from scipy import optimize, stats
 
-from ._power_data import Data
 from ._clusters import cluster_scores
+from ._power_data import Data
 
 __all__ = [
     "Curve",

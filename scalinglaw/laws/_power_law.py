@@ -18,6 +18,7 @@ from .._validation import (
     warn_user,
 )
 from ..exceptions import UnresolvedExponentWarning
+from ._estimates import Estimate
 from ._power_curve import Curve, curvature, fit_curve, serial_correlation
 from ._power_data import prepare
 from ._power_offset import (
@@ -29,7 +30,6 @@ from ._power_offset import (
     why_no_interval,
 )
 from ._summary_mixin import SummaryMixin
-from ._estimates import Estimate
 
 __all__ = ["PowerLawFit"]
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from ._estimates import Estimate
 from ._power_curve import Curve, identified
 from ._power_data import Data
-from ._estimates import Estimate
 
 __all__ = [
     "estimates",

@@ -1,4 +1,4 @@
-"""From a user's table to the rows that laws are fitted to: what is left out, and why."""
+"""From a user's table to the rows that laws are fitted to, and what is left out."""
 
 from __future__ import annotations
 
@@ -242,15 +242,18 @@ def _from_smallest_norm(table: pd.DataFrame, say: Say) -> pd.DataFrame:
         run = norm[first:end]
         # What follows the largest norm may fall below the start: weight decay does so.
         lowest = int(np.argmin(run[: int(np.argmax(run)) + 1]))
-        if run[0] - run[lowest] > _FIRST_FALL * np.ptp(run) and end - first > lowest + 2:
+        if (
+            run[0] - run[lowest] > _FIRST_FALL * np.ptp(run)
+            and end - first > lowest + 2
+        ):
             keep[first : first + lowest] = False
             many += 1
     if not many:
         return table
     say(
         of_data(
-            f"the norm falls at first in {many} of {plural(len(bounds) - 1, 'run')}, as "
-            "while the learning rate warms up: they are used from the minimum of "
+            f"the norm falls at first in {many} of {plural(len(bounds) - 1, 'run')}, "
+            "as while the learning rate warms up: they are used from the minimum of "
             "their norm on."
         )
     )
@@ -316,9 +319,9 @@ def _drop_spikes(table: pd.DataFrame, say: Say) -> pd.DataFrame:
         return table
     say(
         of_data(
-            f"{plural(int(spike.sum()), 'checkpoint')} of {len(y)} left out, whose error "
-            "departs by more than six standard deviations of the noise from those "
-            "around it."
+            f"{plural(int(spike.sum()), 'checkpoint')} of {len(y)} left out, whose "
+            "error departs by more than six standard deviations of the noise from "
+            "those around it."
         )
     )
     return table[~spike].reset_index(drop=True)
@@ -359,7 +362,7 @@ def _with_test_set(table: pd.DataFrame, say: Say) -> pd.DataFrame:
 
 
 def _granularity(errors: np.ndarray) -> int | None:
-    """Return the smallest n of which all errors are multiples of 1/n, if there is one."""
+    """Return the smallest n of which all errors are multiples of 1/n, or None."""
     values = np.unique(errors)
     if len(values) < _ERRORS_TO_GUESS_FROM:
         return None
@@ -379,7 +382,9 @@ def _doubts_about_norms(table: pd.DataFrame, say: Say) -> tuple[str, ...]:
     """Remark on norms that fall back, and doubt the law where most do."""
     norms = table["log_norm"].to_numpy()
     run = _run_of(table)
-    falls = np.bincount(run[1:], np.where(np.diff(run) == 0, -np.diff(norms), 0).clip(0))
+    falls = np.bincount(
+        run[1:], np.where(np.diff(run) == 0, -np.diff(norms), 0).clip(0)
+    )
     groups = table.groupby(_RUN)["log_norm"]
     span = (groups.max() - groups.min()).to_numpy()
     many = int((falls > _FALL * span).sum())

@@ -1,4 +1,4 @@
-"""What a reader of a fit must know: a sentence each, with the warning it is given as."""
+"""What a reader of a fit must know: sentences, with the warnings they are given as."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..exceptions import (
     ZeroNormWarning,
 )
 
-__all__ = ["Remark", "of_data", "of_optima", "of_exponents", "of_zero_norms"]
+__all__ = ["Remark", "of_data", "of_exponents", "of_optima", "of_zero_norms"]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ._counting_noise import CountingNoise, Influence
 from ._clusters import cluster_scores, clustered_wider, influence
+from ._counting_noise import CountingNoise, Influence
 from ._estimates import Estimate
 
 __all__ = ["Shared", "shared_with_errors"]

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ._counting_noise import CountingNoise, Influence, unexplained_variance
 from ._clusters import cluster_scores
+from ._counting_noise import CountingNoise, Influence, unexplained_variance
 from ._estimates import Estimate, satterthwaite
-from ._lines import Line, fit_line, with_reported_errors
 from ._landmarks import Landmarks
+from ._lines import Line, fit_line, with_reported_errors
 from ._shared import Shared
 
 __all__ = [
@@ -251,7 +251,7 @@ def growth_with(
 
     To first order, numbers :math:`h_P` that contain a :math:`\theta` which all train
     sizes share have the slope :math:`b = \sum_P u_P h_P + f\,(\hat\theta - \theta)`.
-    The variance is :math:`\sum_P (u_P e_P + f s_P)^2`, with residuals :math:`e_P` scaled
+    The variance is :math:`\sum_P (u_P e_P + f s_P)^2`, residuals :math:`e_P` scaled
     to the variance of the line and :math:`s_P` what train size :math:`P` contributes to
     the error of :math:`\theta`; what no train size shows is added.
 

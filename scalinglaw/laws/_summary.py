@@ -130,7 +130,9 @@ def _settings(law: BaseScalingLaw) -> dict[str, str]:
             text = f"{law.offset_:.3g} taken off the errors"
         else:
             text = "none taken off the errors"
-        settings["Offset"] = f"{text} (interval {max(low, 0):.2g} to {max(high, 0):.2g})"
+        settings["Offset"] = (
+            f"{text} (interval {max(low, 0):.2g} to {max(high, 0):.2g})"
+        )
     if collapse is not None:
         settings["Collapse"] = _on_collapse(collapse)
     return settings
@@ -160,7 +162,7 @@ def conclude(laws: FittedLaws, alpha: float) -> str:
     str
         About the law that predicts the data exponent from the other two.
     """
-    gamma1, gamma2, predicted, measured = (laws.exponents[name] for name in EXPONENTS)
+    _, gamma2, predicted, measured = (laws.exponents[name] for name in EXPONENTS)
     if laws.reasons:
         text = f"Unresolved: {laws.reasons[0]}, so that the law is not tested"
         spread = laws.sensitivity["gamma1"]
@@ -186,12 +188,14 @@ def conclude(laws: FittedLaws, alpha: float) -> str:
         bound = max(map(abs, test.conf_int(alpha))) / abs(measured.estimate)
         text = f"These runs do not contradict the law (p = {test.p_value:.2g})"
         if bound < 1:
-            text += f": more than {bound:.0%} between gamma1 * gamma2 and the {kind} can "
+            text += (
+                f": more than {bound:.0%} between gamma1 * gamma2 and the {kind} can "
+            )
             text += "be excluded"
         else:
             text = (
-                f"These runs do not test the law (p = {test.p_value:.2g}): a difference "
-                f"as large as the {kind} itself is not excluded"
+                f"These runs do not test the law (p = {test.p_value:.2g}): a "
+                f"difference as large as the {kind} itself is not excluded"
             )
     if laws.collapse is not None and laws.collapse["p_value"] < alpha:
         text += "; their curves do not fall onto one"
