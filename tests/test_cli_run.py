@@ -164,7 +164,7 @@ def test_an_interrupted_study_says_how_to_go_on_and_does(capsys, monkeypatch, st
         ("--set sweep.train_sizes=[50,0]", "train_sizes[1] must be at least 1, got 0"),
         ("--set models.cnn.conv_widths=a", "models.cnn.conv_widths must be a sequence"),
         ("--data foo", "--data must be one of 'digits'"),
-        ("--n-jobs 0", "sweep.n_jobs must not be 0; -1 means one run per core"),
+        ("--n-jobs 0", "sweep.n_jobs must not be 0: take 1 for one run"),
         ("--set models.cnn.max_epochs=0", "max_epochs must be at least 1, got 0"),
         ("--model vit --set models.vit.width=30", "n_heads must divide width, got 4"),
         (

@@ -10,9 +10,9 @@ import typer
 
 from ._output import (
     comparison_to_dict,
+    in_options,
     print_json,
-    print_table,
-    show_comparison,
+    print_summary,
     spoken_warnings,
 )
 from ._tables import (
@@ -43,6 +43,9 @@ def compare(
     margin: Annotated[
         float | None, typer.Option(help="Also test equivalence within this margin.")
     ] = None,
+    include_unresolved: Annotated[
+        bool, typer.Option(help="Also test exponents that are not resolved.")
+    ] = False,
     pattern: Pattern = None,
     columns: Columns = None,
     batch_size: BatchSize = None,
@@ -68,14 +71,17 @@ def compare(
             name: make_law(table, norm=norm, metric=metric).fit(table)
             for name, table in models.items()
         }
-        found = compare_exponents(laws, exponent, correction=correction, margin=margin)
+        found = compare_exponents(
+            laws,
+            exponent,
+            correction=correction,
+            margin=margin,
+            include_unresolved=include_unresolved,
+        )
     if json:
         print_json(comparison_to_dict(found))
         return
-    show_comparison(found)
-    shown = found.exponents.rename(columns={"ci_low": "low", "ci_high": "high"})
-    shown["resolved"] = ["yes" if law.resolved_ else "no" for law in laws.values()]
-    print_table(shown, exponent, "model")
+    print_summary("", found.summary(), in_options)
 
 
 def _models(paths: list[Path], **reading: Any) -> dict[str, pd.DataFrame]:

@@ -11,15 +11,16 @@ import pandas as pd
 import typer
 
 from ._output import (
+    in_options,
     law_to_dict,
     print_json,
+    print_summary,
     print_table,
     print_text,
     say,
-    say_warnings,
-    show_law,
     spoken_warnings,
 )
+from ._run import run_and_write, show
 from ._tables import FIGURES, Json, save_figure
 
 if TYPE_CHECKING:
@@ -63,7 +64,6 @@ def demo(
     Takes two to three minutes on two cores, and writes a report, tables and figures
     into the output folder. A second time, only what is missing is trained.
     """
-    from ..study import run_study, write_report
     from ..study._description import parse_study
     from ..study._words import training_length
 
@@ -72,22 +72,20 @@ def demo(
     text = _STUDY.format(n_seeds=n_seeds, n_jobs=n_jobs, max_epochs=max_epochs)
     study = parse_study(text, output / "study.toml")
     study.path.write_text(text, encoding="utf-8")
-    result = run_study(study, verbose=1, say=say)
-    report = write_report(result)
-    say_warnings(result.remarks["cnn"])
-    with spoken_warnings():
+    result, report = run_and_write(study)
+    with spoken_warnings() as shown:
         perceptron = _perceptrons(output, max(n_seeds, 4), n_jobs)
+        shown += [] if json else perceptron.remarks_
     laws = {**result.laws, "perceptron": perceptron}
+    show(result, json=json)
     if json:
         print_json({name: law_to_dict(law) for name, law in laws.items()})
     else:
-        for law, title in (
-            (laws["cnn"], study.title),
-            (perceptron, "Logistic perceptron on a teacher"),
-        ):
-            show_law(law, title)
-            print_text(training_length(law)[1] + "\n")
+        title = "Logistic perceptron on a teacher"
+        print_summary(title, perceptron.summary(), in_options)
         _beside_theory(perceptron)
+        for name, law in laws.items():
+            print_text(f"{name}: {training_length(law)[1]}")
     figure = output / "figures" / "perceptron_norm.png"
     say(f"done in {time.perf_counter() - start:.0f} s; open {report} and {figure}")
 

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from ._output import (
+    in_options,
     law_to_dict,
     print_json,
+    print_summary,
     print_table,
     say,
-    show_law,
     spoken_warnings,
 )
 from ._tables import (
@@ -70,9 +71,8 @@ def fit(
         scalinglaw fit trajectories.csv --norm frobenius --window 0.01,0.3 --json
     """
     from ..laws import backtest as run_backtest
-    from ..study._words import remarks_of
 
-    with spoken_warnings() as remarks:
+    with spoken_warnings() as shown:
         trajectories = read_table(
             tables,
             pattern=pattern,
@@ -91,7 +91,8 @@ def fit(
             offset=offset,
             confidence_level=confidence_level,
         ).fit(trajectories)
-        remarks += remarks_of(law)
+        if not json:
+            shown += law.remarks_
         forecasts = run_backtest(law, trajectories) if backtest else None
     if figures is not None:
         for kind in FIGURES:
@@ -101,7 +102,8 @@ def fit(
         extra = {} if forecasts is None else {"backtest": forecasts}
         print_json(law_to_dict(law) | extra)
         return
-    show_law(law, ", ".join(path.name for path in tables))
+    title = ", ".join(path.name for path in tables)
+    print_summary(title, law.summary(), in_options)
     if forecasts is not None:
         squares = forecasts["log_error"].pow(2).groupby(forecasts["method"]).mean()
         print_table(

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 __all__ = [
     "WORKER_KILLED",
     "comparison_to_dict",
+    "in_options",
     "law_to_dict",
     "print_json",
+    "print_summary",
     "print_table",
     "print_text",
     "say",
     "say_warnings",
-    "show_comparison",
-    "show_law",
     "spoken_warnings",
 ]
 
@@ -44,6 +44,7 @@ _OPTIONS = (
     "columns",
     "confidence_level",
     "download",
+    "include_unresolved",
     "landmark",
     "margin",
     "metric",
@@ -60,12 +61,10 @@ def say(text: str, style: str | None = None) -> None:
 
     Everything but results goes there: a pipe or --json must see nothing else.
     """
-    from ..study._words import in_words_of
-
     line = " ".join(part.strip() for part in text.splitlines())
     # Names and paths may have brackets, which are no markup.
     Console(stderr=True, markup=False, emoji=False).print(
-        in_words_of(line, _OPTIONS, _as_option),
+        in_options(line),
         style=style,
         highlight=False,
         soft_wrap=True,
@@ -80,12 +79,19 @@ def say_warnings(texts: Iterable[str], about: str = "") -> None:
 
 @contextmanager
 def spoken_warnings() -> Iterator[list[str]]:
-    """Print warnings at the end, as one line each without source lines."""
-    remarks: list[str] = []
+    """Print warnings at the end as one line each, but those that are shown elsewhere.
+
+    Yields
+    ------
+    list of str
+        To be filled with texts that are shown elsewhere.
+    """
+    shown: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        yield remarks
-    say_warnings([*(str(warning.message) for warning in caught), *remarks])
+        yield shown
+    texts = [str(warning.message) for warning in caught]
+    say_warnings([text for text in texts if text not in shown])
 
 
 def print_text(text: str, style: str | None = None) -> None:
@@ -113,38 +119,22 @@ def print_json(content: Any) -> None:
     print(json.dumps(_plain(content), indent=1, allow_nan=False))
 
 
-def show_law(law: ScalingLawEstimator, title: str) -> None:
-    """Print what may be concluded, then the exponents and the test of the law."""
-    from ..study._words import conclusion_of
+def print_summary(title: str, summary: Any, words: Callable[[str], str]) -> None:
+    """Print the summary of laws, or of a comparison, in the words of its reader."""
+    print(f"{title}\n{words(str(summary))}".strip())
 
-    print_text(f"{title}: {conclusion_of(law)}", style="bold")
-    shown = law.exponents_.rename(columns={"ci_low": "low", "ci_high": "high"})
-    if not law.resolved_:
-        marked = {name: f"{name} *" for name in ("gamma1", "gamma_predicted")}
-        shown = shown.rename(index=marked)
-    level = f"{law.confidence_level:.4%}".rstrip("0%").rstrip(".")
-    print_table(shown, f"Exponents with {level}% intervals", "exponent")
-    if not law.resolved_:
-        print_text("* not resolved: it depends on the window.")
-    test = law.consistency_
-    if np.isfinite(test["p_value"]):
-        print_text(
-            f"predicted - measured = {test['difference']:+.4f} +- "
-            f"{test['std_err']:.4f}, p = {test['p_value']:.3f}"
-        )
-    low, high = law.window_
-    print_text(
-        f"gamma1 from {low:.3g} to {high:.3g} times the norm at the {law.landmark_}, "
-        f"gamma2 from the {law.landmark_} of {len(law.landmarks_)} train sizes."
-    )
+
+def in_options(text: str) -> str:
+    """Return a message that advises options where Python has parameters."""
+    from ..study._words import in_words_of
+
+    return in_words_of(text, _OPTIONS, _as_option)
 
 
 def law_to_dict(law: ScalingLawEstimator) -> dict[str, Any]:
     """Return everything that ``fit`` reports, for JSON."""
-    from ..study._words import conclusion_of, remarks_of
-
     return {
-        "conclusion": conclusion_of(law),
+        "conclusion": law.conclusion_,
         "resolved": law.resolved_,
         "parameters": law.get_params(),
         "exponents": law.exponents_.T.to_dict(),
@@ -153,46 +143,21 @@ def law_to_dict(law: ScalingLawEstimator) -> dict[str, Any]:
         "window": law.window_,
         "window_sensitivity": law.window_sensitivity_,
         "optima": law.optima_,
-        "remarks": remarks_of(law),
+        "remarks": law.remarks_,
     }
-
-
-def show_comparison(found: ExponentComparison) -> None:
-    """Print the pairwise differences of an exponent, and whether all are equal."""
-    names = {
-        "difference": "difference",
-        "ci_low": "low",
-        "ci_high": "high",
-        "p_value": "p",
-        "p_adjusted": f"p ({found.correction})",
-        "p_equivalence": "p of equivalence",
-        "equivalent": "equivalent",
-    }
-    columns = [name for name in names if name in found.differences]
-    test = found.homogeneity
-    print_text(
-        f"{found.exponent}: all equal has p = {test['p_value']:.3g} (F("
-        f"{test['df_num']:.0f}, {test['df_denom']:.1f}) = {test['statistic']:.2f}).",
-        style="bold",
-    )
-    print_table(_pairs(found)[columns].rename(columns=names), "Differences", "pair")
 
 
 def comparison_to_dict(found: ExponentComparison) -> dict[str, Any]:
     """Return a comparison for JSON."""
+    pairs = found.differences.copy()
+    pairs.index = [f"{first} - {second}" for first, second in pairs.index]
     return {
         "exponent": found.exponent,
         "exponents": found.exponents.T.to_dict(),
-        "differences": _pairs(found).T.to_dict(),
+        "differences": pairs.T.to_dict(),
         "homogeneity": found.homogeneity,
         "correction": found.correction,
     }
-
-
-def _pairs(found: ExponentComparison) -> pd.DataFrame:
-    pairs = found.differences.copy()
-    pairs.index = [f"{first} - {second}" for first, second in pairs.index]
-    return pairs
 
 
 def _as_option(name: str, value: str) -> str:

@@ -18,12 +18,11 @@ from ._output import (
     comparison_to_dict,
     law_to_dict,
     print_json,
+    print_summary,
     print_table,
     print_text,
     say,
     say_warnings,
-    show_comparison,
-    show_law,
 )
 from ._tables import Json
 
@@ -33,9 +32,9 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from ..study import Study
+    from ..study import Study, StudyResult
 
-__all__ = ["run", "run_and_show"]
+__all__ = ["run", "run_and_write", "show"]
 
 _MODELS = ("cnn", "resnet", "vit", "mlp", "perceptron")
 _DATA = ("digits", "fashion-mnist", "mnist", "cifar10", "cifar100")
@@ -124,32 +123,42 @@ def run(
     _make_folders(described.output)
     if study is None:
         described.path.write_text(described.text, encoding="utf-8")
-    run_and_show(described, json)
-
-
-def run_and_show(study: Study, json: bool = False) -> None:
-    """Run a study, write its results, and print them."""
-    from ..study import run_study, write_report
-
-    with _kept(study.cache):
-        result = run_study(study, verbose=1, say=say)
-    report = write_report(result)
+    result, report = run_and_write(described)
+    show(result, json=json)
     if json:
         laws = {name: law_to_dict(law) for name, law in result.laws.items()}
         pairs = {each.exponent: comparison_to_dict(each) for each in result.comparisons}
         print_json({"models": laws, "comparisons": pairs, "remarks": result.remarks})
-    else:
-        for name, law in result.laws.items():
-            show_law(law, f"{name} on {study.data_name}")
-        for comparison in result.comparisons:
-            show_comparison(comparison)
-    for name, texts in sorted(result.remarks.items(), reverse=True):
-        say_warnings(texts, name)
     say(f"wrote tables and figures; open {report}")
     if missing := result.without_laws():
         raise ValueError(
             f"there are no exponents of {', '.join(missing)}: {report} says why."
         )
+
+
+def run_and_write(study: Study) -> tuple[StudyResult, Path]:
+    """Run a study and write its results; return them, and the path of the report."""
+    from ..study import run_study, write_report
+
+    with _kept(study.cache):
+        result = run_study(study, verbose=1, say=say)
+    return result, write_report(result)
+
+
+def show(result: StudyResult, *, json: bool) -> None:
+    """Print the laws of a study unless it is for JSON, and remarks, each once."""
+    from ..study._running import in_keys
+
+    shown: set[str] = set()
+    if not json:
+        for name, law in result.laws.items():
+            title = f"{name} on {result.study.data_name}"
+            print_summary(title, law.summary(), in_keys)
+            shown |= set(map(in_keys, law.remarks_))
+        for comparison in result.comparisons:
+            print_summary("", comparison.summary(), in_keys)
+    for name, texts in sorted(result.remarks.items(), reverse=True):
+        say_warnings([text for text in texts if text not in shown], name)
 
 
 def _rehearse(study: Study, json: bool) -> None:

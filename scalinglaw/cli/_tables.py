@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pandas as pd
 import typer
 
-from .._validation import check_option
-
 if TYPE_CHECKING:
-    from ..laws import PublishedScalingLaw, ScalingLawEstimator
+    from ..laws import ScalingLawEstimator
 
 __all__ = [
     "FIGURES",
@@ -112,28 +110,25 @@ def read_table(
 
 
 def make_law(
-    table: pd.DataFrame,
-    *,
-    norm: str | None,
-    window: str | None = None,
-    method: str = "pooled",
-    **parameters: Any,
-) -> ScalingLawEstimator | PublishedScalingLaw:
-    """Return the estimator that the options describe, not fitted."""
-    from ..laws import PublishedScalingLaw, ScalingLawEstimator
+    table: pd.DataFrame, *, norm: str | None, window: str | None = None, **params: Any
+) -> Any:
+    """Return the estimator that the options describe, for a table that it will fit."""
+    from ..study._description import make_law
     from ..trajectories import norm_columns
 
     if norm is None:
         known = [column.removeprefix("log_") for column in norm_columns(table)]
         norm = known[0] if len(known) == 1 else "spectral_complexity"
     if window is not None:
-        parameters["window"] = _bounds(window)
-    check_option(method, "method", ("pooled", "published"))
-    if method == "published":
-        for name in ("landmark", "offset"):
-            parameters.pop(name, None)
-        return PublishedScalingLaw(norm, **parameters)
-    return ScalingLawEstimator(norm, **parameters)
+        params["window"] = _bounds(window)
+    if params.get("method") == "published":
+        for option, default in (("landmark", "auto"), ("offset", False)):
+            if params.pop(option) != default:
+                raise typer.BadParameter(
+                    f"--{option} does not go with --method published: the paper takes "
+                    "minima, and nothing off the errors."
+                )
+    return make_law({"norm": norm, **params})
 
 
 def save_figure(law: ScalingLawEstimator, kind: str, path: Path) -> None:

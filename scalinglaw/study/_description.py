@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .._validation import check_fraction, check_integer
-from ..laws import ScalingLawEstimator, compare_exponents
+from .._validation import check_fraction, check_option
+from ..laws import PublishedScalingLaw, ScalingLawEstimator, compare_exponents
 from ..sweep import TrajectorySweep
 from ._models import Model, make_model
 from ._tables import Content, DataTable, ask, parse, unknown_key
@@ -22,7 +22,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["Study", "parse_study", "read_study"]
+__all__ = ["Study", "make_law", "parse_study", "read_study"]
 
 # What a file name cannot have on one system or another.
 _NOT_IN_NAMES = frozenset('/\\:*?"<>|')
@@ -49,7 +49,8 @@ class Study:
     sweep : dict
         Parameters of :class:`~scalinglaw.TrajectorySweep`.
     law : dict
-        Parameters of :class:`~scalinglaw.ScalingLawEstimator`.
+        Parameters of :class:`~scalinglaw.ScalingLawEstimator`, or with
+        ``method="published"`` of :class:`~scalinglaw.PublishedScalingLaw`.
     comparison : dict
         ``exponents``, ``correction`` and ``margin``.
     output : Path
@@ -126,6 +127,16 @@ def parse_study(text: str, path: Path, changes: Sequence[str] = ()) -> Study:
         raise type(error)(f"{path}: {error}") from error
 
 
+def make_law(settings: Mapping[str, Any]) -> ScalingLawEstimator | PublishedScalingLaw:
+    """Return the estimator of laws whose class the setting ``method`` chooses."""
+    params = dict(settings)
+    method = params.pop("method", "pooled")
+    check_option(method, "method", ("pooled", "published"))
+    return (PublishedScalingLaw if method == "published" else ScalingLawEstimator)(
+        **params
+    )
+
+
 def _merged(old: Any, new: Any) -> Any:
     """Return nested tables with the values of others in place of their own."""
     if not (isinstance(old, dict) and isinstance(new, dict)):
@@ -164,10 +175,6 @@ def _checked(path: Path, text: str, content: Content) -> Study:
 
 def _check_sweep(study: Study) -> None:
     settings = study.sweep
-    if settings["n_jobs"] == 0:
-        raise ValueError("sweep.n_jobs must not be 0; -1 means one run per core.")
-    if settings["n_jobs"] is not None:
-        check_integer(settings["n_jobs"], "sweep.n_jobs", minimum=-64)
     if isinstance(settings["test_size"], float):
         check_fraction(settings["test_size"], "sweep.test_size")
     classifier = next(iter(study.models.values())).classifier
@@ -178,11 +185,12 @@ def _check_sweep(study: Study) -> None:
 def _check_law(study: Study) -> None:
     from ..datasets import make_trajectories
 
-    known = ScalingLawEstimator().get_params()
+    law = make_law({"method": study.law.get("method", "pooled")})
+    known = ["method", *law.get_params()]
     for key in study.law:
         if key not in known:
             raise unknown_key(f"law.{key}", known)
-    law = ScalingLawEstimator(**study.law)
+    law = make_law(study.law)
     # Made-up trajectories at the train sizes of the study, for min_train_size.
     table = make_trajectories(
         train_sizes=sorted(study.sweep["train_sizes"]), n_seeds=1, random_state=0

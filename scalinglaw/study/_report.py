@@ -27,7 +27,7 @@ from ..plotting import ScalingLawDisplay
 from ..sweep import read_records
 from ..trajectories import write_trajectories
 from ._running import StudyResult
-from ._words import conclusion_of, training_length
+from ._words import training_length
 
 if TYPE_CHECKING:
     from ..laws import ScalingLawEstimator
@@ -120,7 +120,6 @@ def render_report(
         study=result.study,
         lead=_lead(result),
         steps=next_steps(result),
-        conclusions={name: conclusion_of(law) for name, law in result.laws.items()},
         symbols=_SYMBOLS,
         captions=FIGURES,
         images=images,
@@ -134,9 +133,9 @@ def render_report(
 def next_steps(result: StudyResult) -> list[tuple[str, str]]:
     """Return what a reader should do next: names of models, and a sentence each."""
     steps = [(name, "has no exponents; see why.") for name in result.without_laws()]
-    for name in result.sweeps:
-        if n_failed := len(result.failures.get(name, ())):
-            text = f"lost {plural(n_failed, 'run')} of {result.study.n_runs}"
+    for name, failures in result.failures.items():
+        if name in result.trajectories and len(failures):
+            text = f"lost {plural(len(failures), 'run')} of {result.study.n_runs}"
             steps.append((name, f"{text}; the same command trains them again."))
     for name, law in result.laws.items():
         enough, text = training_length(law)

@@ -15,16 +15,16 @@ from sklearn.base import clone
 
 from .._validation import plural
 from ..exceptions import SweepFailedError
-from ..laws import ScalingLawEstimator, compare_exponents
+from ..laws import compare_exponents
 from ..sweep import TrajectorySweep
 from ._data import load_data, samples_for
-from ._description import Study
+from ._description import Study, make_law
 from ._words import in_words_of
 
 if TYPE_CHECKING:
-    from ..laws import ExponentComparison
+    from ..laws import ExponentComparison, ScalingLawEstimator
 
-__all__ = ["StudyResult", "fit_laws", "rehearse", "run_study"]
+__all__ = ["StudyResult", "in_keys", "rehearse", "run_study"]
 
 # What messages about laws and data advise, and the tables that have such keys.
 _TABLES = {
@@ -33,6 +33,7 @@ _TABLES = {
     "offset": "law",
     "min_train_size": "law",
     "method": "law",
+    "include_unresolved": "comparison",
     "download": "data",
 }
 
@@ -121,7 +122,7 @@ def run_study(
     if not result.trajectories:
         name, said = next((name, said) for name, said in result.remarks.items() if said)
         raise ValueError(f"{study.path}: models.{name}: {said[0]}")
-    fit_laws(result)
+    _fit_laws(result)
     _compare(result)
     return result
 
@@ -177,13 +178,12 @@ def _train(
     return heard, sweep.failures_
 
 
-def fit_laws(result: StudyResult) -> None:
-    """Fit the laws of all tables of a result; what cannot be fitted is a remark."""
+def _fit_laws(result: StudyResult) -> None:
     for name, table in result.trajectories.items():
         settings = {"norm": result.study.models[name].norm} | result.study.law
         with _remembered() as heard:
             try:
-                result.laws[name] = ScalingLawEstimator(**settings).fit(table)
+                result.laws[name] = make_law(settings).fit(table)
             except ValueError as error:
                 heard.append(f"The laws could not be fitted: {error}")
         result.remarks[name] += heard
@@ -198,7 +198,7 @@ def _compare(result: StudyResult) -> None:
                 found = compare_exponents(result.laws, exponent, **settings)
                 result.comparisons.append(found)
             except ValueError as error:
-                heard.append(f"{exponent} could not be compared: {error}")
+                heard.append(str(error))
         result.remarks[""] += heard
 
 
@@ -210,9 +210,14 @@ def _remembered() -> Iterator[list[str]]:
         warnings.simplefilter("always", UserWarning)
         yield texts
     texts += dict.fromkeys(str(warning.message) for warning in caught)
-    texts[:] = [in_words_of(text, tuple(_TABLES), _as_key) for text in texts]
+    texts[:] = map(in_keys, texts)
 
 
-def _as_key(name: str, value: str) -> str:
-    value = {"True": "true", "False": "false"}.get(value, value)
-    return f"{_TABLES[name]}.{name} = {value}"
+def in_keys(text: str) -> str:
+    """Return a message that advises keys of the file where Python has parameters."""
+    values = {"True": "true", "False": "false"}
+    return in_words_of(
+        text,
+        tuple(_TABLES),
+        lambda name, value: f"{_TABLES[name]}.{name} = {values.get(value, value)}",
+    )

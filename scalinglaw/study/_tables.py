@@ -74,6 +74,7 @@ class ComparisonTable(_Table):
     ] = ["gamma_predicted", "gamma_measured"]
     correction: Any = "holm"
     margin: Any = None
+    include_unresolved: bool = False
 
 
 class Content(_Table):

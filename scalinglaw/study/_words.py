@@ -9,17 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..laws import ScalingLawEstimator
 
-__all__ = ["conclusion_of", "in_words_of", "remarks_of", "training_length"]
-
-
-def conclusion_of(law: ScalingLawEstimator) -> str:
-    """Return in one sentence what may be concluded."""
-    return law.conclusion_
-
-
-def remarks_of(law: ScalingLawEstimator) -> list[str]:
-    """Return what a reader of a fit must know, a sentence each."""
-    return law.remarks_
+__all__ = ["in_words_of", "training_length"]
 
 
 def training_length(law: ScalingLawEstimator) -> tuple[bool, str]:
