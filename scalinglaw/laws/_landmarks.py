@@ -268,7 +268,7 @@ def known_optima(minima: Landmarks, log_norm: np.ndarray | None) -> Landmarks:
     )
 
 
-def knees(crossover: Crossover, minima: Landmarks) -> Landmarks:
+def knees(crossover: Crossover, minima: Landmarks, shift: np.ndarray) -> Landmarks:
     """Return the fitted knees as the places of landmarks whose heights are the minima.
 
     Parameters
@@ -277,6 +277,8 @@ def knees(crossover: Crossover, minima: Landmarks) -> Landmarks:
         Where the knees are.
     minima : Landmarks
         Lowest errors, one per train size.
+    shift : array of shape (n_sizes,)
+        What is added to the knees, so that they grow as the minima do.
 
     Returns
     -------
@@ -285,7 +287,7 @@ def knees(crossover: Crossover, minima: Landmarks) -> Landmarks:
     """
     return replace(
         minima,
-        x=crossover.knee,
+        x=crossover.knee + shift,
         censored=crossover.beyond,
         level=None,
         kind="knee",

@@ -47,8 +47,10 @@ _MAX_CENSORED = 1 / 3
 # A knee no longer stands for the minimum where their distance changes with the train
 # size at this level; ends are equally far beyond the knees where theirs is known to
 # change by less than this share of an e-fold per e-fold of the train size.
-_DISTANT = 0.01
+_DISTANT = 0.001
 _EQUALLY_FAR = 0.1
+# Standard deviation of what the distance may grow by, as a share of the knees' growth.
+_COLLAPSES = 0.015
 _CONTRADICTED = 0.05
 # An interval that is wider than this share of gamma1 is no resolved exponent.
 _WIDE = 0.25
@@ -137,10 +139,8 @@ def fit_pooled(
         )
         gamma1 = slope.estimate.without_error()
     # 4. The laws of the train size, from landmarks chosen after trust is decided.
-    distance = _growth_of_distance(curves.train_sizes, minima, crossover)
-    landmarks = _choose_landmarks(
-        minima, crossover, distance, options, known, not reasons
-    )
+    drift = _drift(curves, minima, crossover)
+    landmarks = _choose_landmarks(minima, crossover, drift, options, known, not reasons)
     if learned is None and not isinstance(options.window, str):
         # What a user gives is in units of the norm at the landmark that is reported.
         window = window_around(landmarks.x, *options.window)
@@ -158,6 +158,7 @@ def fit_pooled(
         landmarks,
         slope,
         offset.shared,
+        drift.shared if landmarks.kind == "knee" else Shared.missing(curves.n_sizes),
         slope_move=move,
         place_moves=place_moves,
         placed=reach.placed,
@@ -342,24 +343,59 @@ def _why_unresolved(
     return ()
 
 
-def _growth_of_distance(
-    train_sizes: np.ndarray, minima: Landmarks, crossover: Crossover | None
-) -> Estimate:
-    """Return how the distance from knee to minimum changes with log train size."""
+@dataclass(frozen=True)
+class _Drift:
+    """How the distance from knee to minimum grows with the train size.
+
+    Parameters
+    ----------
+    shared : Shared
+        Growth that is added to that of the knees, with its error.
+    shift : array of shape (n_sizes,)
+        What that adds to each knee.
+    p_value : float
+        Of the hypothesis that the distance is the same for all train sizes.
+    """
+
+    shared: Shared
+    shift: np.ndarray
+    p_value: float = np.nan
+
+
+def _drift(curves: Curves, minima: Landmarks, crossover: Crossover | None) -> _Drift:
+    """Return what the minima, which are flat, add to the growth of the knees.
+
+    If the curves collapse it is zero. That they do so to about 1.5 % of the growth is
+    taken for known beforehand, and weighed against what the minima show.
+    """
+    nothing = Shared.missing(curves.n_sizes)
     if crossover is None:
-        return Estimate.missing()
-    both = minima.placed & ~crossover.beyond
-    if both.sum() < MIN_SIZES:
-        return Estimate.missing()
-    distance = (minima.x - crossover.knee)[both]
-    line, _ = fit_line(np.log(train_sizes[both]), distance, 1)
-    return line.estimate
+        return _Drift(nothing, np.zeros(curves.n_sizes))
+    log_size = np.log(curves.train_sizes)
+    reached = ~crossover.beyond
+    if reached.sum() < MIN_SIZES:
+        return _Drift(nothing, np.zeros(curves.n_sizes))
+    growth, _ = fit_line(log_size[reached], crossover.knee[reached], 1)
+    prior = (_COLLAPSES * growth.exponent) ** 2
+    both = minima.placed & reached
+    weight, seen, p_value = 0.0, 0.0, np.nan
+    if both.sum() >= MIN_SIZES:
+        distance = (minima.x - crossover.knee)[both]
+        line, _ = fit_line(log_size[both], distance, 1)
+        # Of few degrees of freedom the error is known badly.
+        variance = line.std_err**2 * line.df / max(line.df - 2, 0.5)
+        weight, seen = prior / max(prior + variance, 1e-300), line.exponent
+        p_value = line.estimate.p_value
+    left = prior * (1 - weight)
+    estimate = Estimate(weight * seen, float(np.sqrt(left)), np.inf)
+    shared = replace(nothing, estimate=estimate, extra=left)
+    return _Drift(shared, weight * seen * (log_size - log_size.mean()), p_value)
 
 
 def _choose_landmarks(
     minima: Landmarks,
     crossover: Crossover | None,
-    distance: Estimate,
+    drift: _Drift,
     options: Options,
     known: np.ndarray | None,
     resolved: bool,
@@ -373,13 +409,13 @@ def _choose_landmarks(
                 'landmark="knee" needs at least 3 train sizes, got '
                 f'{plural(len(minima.x), "train size")}. Use landmark="minimum".'
             )
-        return knees(crossover, minima)
+        return knees(crossover, minima, drift.shift)
     if crossover is None or not resolved:
         return minima
     # Where training ended before the minima, nothing speaks against the knees.
-    if distance.p_value < _DISTANT:
+    if drift.p_value < _DISTANT:
         return minima
-    return knees(crossover, minima)
+    return knees(crossover, minima, drift.shift)
 
 
 @dataclass(frozen=True)

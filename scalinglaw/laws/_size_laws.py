@@ -67,6 +67,7 @@ def fit_size_laws(
     landmarks: Landmarks,
     slope: Shared,
     offset: Shared,
+    drift: Shared,
     *,
     slope_move: float,
     place_moves: np.ndarray,
@@ -84,6 +85,9 @@ def fit_size_laws(
         One per train size, of errors less the offset.
     slope, offset : Shared
         gamma1, at the offset taken off, and what is known of the offset.
+    drift : Shared
+        Growth of the distance from the places to the minima they stand for, which has
+        been added to the places.
     slope_move, place_moves : float, array of shape (n_sizes,)
         Derivatives by the offset of gamma1 and of the places.
     placed, seen : array of bool of shape (n_sizes,)
@@ -112,11 +116,11 @@ def fit_size_laws(
     if placed.sum() >= 2:
         move_x = float(x.weights @ place_moves[placed])
         gamma2, optimum_law, results = fit_growth(
-            x, 1, [(move_x, offset)], placed, noise
+            x, 1, [(move_x, offset), (1.0, drift)], placed, noise
         )
         # The product contains gamma1, and changes by gamma2 where it changes by one.
         move = slope_move * gamma2.estimate + gamma1 * move_x
-        parts = [(gamma2.estimate, slope), (move, offset)]
+        parts = [(gamma2.estimate, slope), (move, offset), (gamma1, drift)]
         laws = replace(
             laws,
             gamma2=gamma2,
@@ -126,7 +130,11 @@ def fit_size_laws(
             product_move=move,
         )
     if np.array_equal(placed, seen) and placed.sum() >= MIN_SIZES:
-        parts = [(laws.gamma2.estimate, slope), (laws.product_move + move_y, offset)]
+        parts = [
+            (laws.gamma2.estimate, slope),
+            (laws.product_move + move_y, offset),
+            (gamma1, drift),
+        ]
         z = growth_with(y + gamma1 * x, parts, seen, noise)
         laws = replace(laws, difference=z)
     return laws
