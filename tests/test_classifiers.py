@@ -75,7 +75,12 @@ def test_the_trajectory_is_that_of_the_run(iris):
 def test_two_fits_with_one_seed_are_equal_to_the_last_bit(digits):
     X, y = digits
     cnn = CNNClassifier(
-        conv_widths=(4, 8), hidden_width=16, max_epochs=3, augment=True, random_state=5
+        conv_widths=(4, 8),
+        hidden_width=16,
+        max_epochs=3,
+        augment=True,
+        random_state=5,
+        device="cpu",
     )
     first = cnn.fit(X, y, eval_set=(X, y)).trajectory_
     torch.manual_seed(99)
@@ -93,7 +98,9 @@ def test_a_seeded_fit_leaves_torch_s_generator_as_it_was(iris):
 
 def test_recording_does_not_change_training(iris):
     few, many = (
-        TrajectoryClassifier(max_epochs=4, n_records=n, random_state=0).fit(*iris)
+        TrajectoryClassifier(
+            max_epochs=4, n_records=n, random_state=0, device="cpu"
+        ).fit(*iris)
         for n in (2, 9)
     )
     assert_array_equal(few.predict_proba(iris[0]), many.predict_proba(iris[0]))
@@ -195,7 +202,12 @@ def test_a_fit_is_the_loop_that_one_would_write(iris, settings, optimizer):
     network = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
     # One batch holds all samples, so that their order changes the last bits only.
     classifier = TrajectoryClassifier(
-        network, max_epochs=15, batch_size=150, random_state=0, **settings
+        network,
+        max_epochs=15,
+        batch_size=150,
+        random_state=0,
+        device="cpu",
+        **settings,
     ).fit(X.numpy(), y.numpy())
     by_hand = copy.deepcopy(network)
     steps = optimizer(by_hand.parameters())
@@ -385,7 +397,12 @@ def test_augmentation_shifts_and_mirrors_within_reach():
 def test_augmentation_stays_out_of_predictions(digits):
     X, y = digits
     cnn = CNNClassifier(
-        conv_widths=(2,), hidden_width=4, max_epochs=1, augment=True, random_state=0
+        conv_widths=(2,),
+        hidden_width=4,
+        max_epochs=1,
+        augment=True,
+        random_state=0,
+        device="cpu",
     ).fit(X, y)
     assert_array_equal(cnn.predict_proba(X), cnn.predict_proba(X))
     plain = clone(cnn).set_params(augment=False).fit(X, y)

@@ -84,18 +84,29 @@ def _curve():
 
 # An instance of every public estimator, small enough to fit at once, and its data.
 SMALL = {
-    "TrajectoryClassifier": (TrajectoryClassifier(max_epochs=3, random_state=0), _iris),
+    "TrajectoryClassifier": (
+        TrajectoryClassifier(max_epochs=3, random_state=0, device="cpu"),
+        _iris,
+    ),
     "LogisticPerceptron": (LogisticPerceptron(max_norm=10.0), _iris),
     "CNNClassifier": (
-        CNNClassifier(conv_widths=(2, 4), hidden_width=8, max_epochs=2, random_state=0),
+        CNNClassifier(
+            conv_widths=(2, 4),
+            hidden_width=8,
+            max_epochs=2,
+            random_state=0,
+            device="cpu",
+        ),
         _digits,
     ),
     "ResNetClassifier": (
-        ResNetClassifier(widths=(2, 4), depths=(1, 1), max_epochs=2, random_state=0),
+        ResNetClassifier(
+            widths=(2, 4), depths=(1, 1), max_epochs=2, random_state=0, device="cpu"
+        ),
         _digits,
     ),
     "ViTClassifier": (
-        ViTClassifier(depth=1, width=8, max_epochs=2, random_state=0),
+        ViTClassifier(depth=1, width=8, max_epochs=2, random_state=0, device="cpu"),
         _digits,
     ),
     "PowerLawFit": (PowerLawFit(), _curve),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -36,19 +35,14 @@ from ..norms import NORMS
 from ._batches import TensorBatches, TensorData
 from ._devices import as_array, as_tensor, evaluation_batch_size, resolve_device
 from ._net import TrajectoryNet
-from ._preparation import PRECISIONS, PreparedModule, product_precision
+from ._numerics import PRECISIONS, numerics
+from ._optimizers import OPTIMIZERS, optimizer_settings
+from ._preparation import PreparedModule
 
 __all__ = ["RecordingClassifier"]
 
-_OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-}
 # torch's global generators belong to the process: threads that train take turns.
 _GENERATORS = threading.RLock()
-# Devices on which torch has Adam in one kernel.
-_FUSED = ("cpu", "cuda")
 
 
 class RecordingClassifier(ClassifierMixin, BaseEstimator):
@@ -72,6 +66,8 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
     init_scale: float
     device: str
     precision: str
+    deterministic: bool
+    subset_train_error: bool
     random_state: int | None
     callbacks: Any
     verbose: int
@@ -135,12 +131,16 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         held_out = None if eval_set is None else self._check_eval_set(*_pair(eval_set))
         data = self._to_data(X, codes, weight)
         recorder = self._make_recorder(held_out)
-        with self._seeded(), product_precision(self.precision, self.device_):
+        with self._seeded(), self._numerics():
             core = self._make_core(X.shape[1:])
             net = self._make_net(core, recorder, self._draw_batch_seed())
             net.fit(data, None)
         recorder.eval_set = None  # or each fitted classifier would keep the test set
+        self.eager_reason_ = net.eager_reason_
         self.net_, self.module_, self.trajectory_ = net, core, recorder.trajectory_
+
+    def _numerics(self) -> contextlib.AbstractContextManager[None]:
+        return numerics(self.precision, self.deterministic, self.device_)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class.
@@ -157,7 +157,7 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "net_")
         data = as_tensor(self._check_X(X), self.device_)
-        with product_precision(self.precision, self.device_):
+        with self._numerics():
             return self.net_.predict_proba(data)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -238,38 +238,16 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
             seed=self.random_state or 0,
             conv=self.conv,
             fold_normalization=self.fold_normalization,
+            subset_train_error=self.subset_train_error,
         )
-
-    def _optimizer_settings(self) -> tuple[Any, dict[str, Any]]:
-        """Return the optimiser's class and its arguments besides the learning rate."""
-        if not isinstance(self.optimizer, str):
-            return self.optimizer, self._decay_of(self.optimizer)
-        options: dict[str, Any] = {"weight_decay": self.weight_decay}
-        if self.optimizer == "sgd":
-            options["momentum"] = self.momentum
-        elif torch.device(self.device_).type in _FUSED:
-            # One pass over the weights and not ten: a step of Adam takes a fifth to a
-            # tenth of the time on a CPU.
-            options["fused"] = True
-        return _OPTIMIZERS[self.optimizer], options
-
-    def _decay_of(self, optimizer: Any) -> dict[str, Any]:
-        """Return the weight decay for an optimiser of the user's, if it takes any."""
-        if "weight_decay" in inspect.signature(optimizer).parameters:
-            return {"weight_decay": self.weight_decay}
-        if self.weight_decay:
-            name = getattr(optimizer, "__name__", optimizer)
-            raise ValueError(
-                f"weight_decay must be 0 for the optimizer {name}, which takes none, "
-                f"got {self.weight_decay:g}."
-            )
-        return {}
 
     def _make_net(
         self, core: nn.Module, recorder: NormRecorder, batch_seed: int | None
     ) -> TrajectoryNet:
         """Return the skorch net that trains a network."""
-        optimizer, settings = self._optimizer_settings()
+        optimizer, settings = optimizer_settings(
+            self.optimizer, self.momentum, self.weight_decay, self.device_
+        )
         return TrajectoryNet(
             self._prepare(core),
             criterion=nn.CrossEntropyLoss if self.criterion is None else self.criterion,
@@ -327,6 +305,8 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
         check_number(self.momentum, "momentum", minimum=0.0, strict=False)
         check_number(self.momentum, "momentum", maximum=1.0)
         check_option(self.precision, "precision", PRECISIONS)
+        for name in ("deterministic", "subset_train_error"):
+            check_option(getattr(self, name), name, (True, False))
         self._check_criterion()
         if not isinstance(self.callbacks, list | tuple | type(None)):
             raise TypeError(
@@ -341,7 +321,7 @@ class RecordingClassifier(ClassifierMixin, BaseEstimator):
                     f"got {callback!r}."
                 )
         if not callable(self.optimizer):
-            check_option(self.optimizer, "optimizer", tuple(_OPTIMIZERS))
+            check_option(self.optimizer, "optimizer", tuple(OPTIMIZERS))
 
     def _check_criterion(self) -> None:
         loss = self.criterion

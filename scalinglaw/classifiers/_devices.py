@@ -71,7 +71,7 @@ def evaluation_batch_size(device: str) -> int:
     int
         Samples.
     """
-    return 128 if device == "cpu" else 1024
+    return 128 if device == "cpu" else 4096
 
 
 def as_array(X: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_X_y, validate_data
 from torch import nn
@@ -146,8 +147,10 @@ class ImageClassifier(RecordingClassifier):
                     f"normalization's {name} must have {channels} entries, one per "
                     f"channel, got {values}."
                 )
-        last = self.channels_last
-        last = self.device_ == "cpu" if last == "auto" else bool(last)
+        if self.channels_last == "auto":
+            last = torch.device(self.device_).type in ("cpu", "cuda")
+        else:
+            last = bool(self.channels_last)
         return PreparedModule(
             core,
             mean,

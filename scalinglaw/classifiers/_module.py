@@ -61,6 +61,13 @@ class TrajectoryClassifier(RecordingClassifier):
         Precision of products. ``"tf32"`` rounds their factors to ten bits, on a GPU
         that can; ``"bfloat16"`` runs the network under autocast. Weights, norms and
         the optimiser stay float32.
+    deterministic : bool, default=True
+        On a GPU, use only operations whose sums are in a fixed order where torch has
+        them, so that two fits of one seed are equal to the last bit. On a CPU they
+        always are.
+    subset_train_error : bool, default=False
+        Take the training error and loss of a record on a fixed subset of the training
+        samples, spread evenly and no larger than the test set.
     random_state : int or None, default=None
         Determines initial weights and batches; two fits on one CPU are then equal to
         the last bit. torch's global generator is left as it was.
@@ -81,6 +88,9 @@ class TrajectoryClassifier(RecordingClassifier):
         Labels.
     device_ : str
         Where training ran.
+    eager_reason_ : str
+        Why steps were launched one operation at a time; empty where they were captured
+        as CUDA graphs.
     n_features_in_ : int
         Numbers in a sample.
     input_shape_ : tuple of int
@@ -120,6 +130,8 @@ class TrajectoryClassifier(RecordingClassifier):
         init_scale: float = 1.0,
         device: str = "auto",
         precision: str = "float32",
+        deterministic: bool = True,
+        subset_train_error: bool = False,
         random_state: int | None = None,
         callbacks: Any = None,
         verbose: int = 0,
@@ -139,6 +151,8 @@ class TrajectoryClassifier(RecordingClassifier):
         self.init_scale = init_scale
         self.device = device
         self.precision = precision
+        self.deterministic = deterministic
+        self.subset_train_error = subset_train_error
         self.random_state = random_state
         self.callbacks = callbacks
         self.verbose = verbose

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,39 +10,7 @@ from torch.nn import functional
 
 from ..integrations._scores import as_logits
 
-__all__ = ["PRECISIONS", "PreparedModule", "product_precision", "shift_and_mirror"]
-
-PRECISIONS = ("float32", "tf32", "bfloat16")
-
-
-@contextlib.contextmanager
-def product_precision(precision: str, device: str) -> Iterator[None]:
-    """Let products of float32 numbers on a GPU be exact, or rounded to TF32.
-
-    Parameters
-    ----------
-    precision : {"float32", "tf32", "bfloat16"}
-        All but the first allow TF32; bfloat16 itself is autocast's.
-    device : str
-        Nothing changes unless it is a CUDA device: the flags are the process's.
-    """
-    if torch.device(device).type != "cuda":
-        yield
-        return
-    rounded = precision != "float32"
-    before = torch.get_float32_matmul_precision()
-    # torch rounds convolutions to TF32 unless told otherwise.
-    with torch.backends.cudnn.flags(
-        enabled=torch.backends.cudnn.enabled,
-        benchmark=torch.backends.cudnn.benchmark,
-        deterministic=torch.backends.cudnn.deterministic,
-        allow_tf32=rounded,
-    ):
-        torch.set_float32_matmul_precision("high" if rounded else "highest")
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(before)
+__all__ = ["PreparedModule", "shift_and_mirror"]
 
 
 class PreparedModule(nn.Module):

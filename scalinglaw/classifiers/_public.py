@@ -38,19 +38,21 @@ class CNNClassifier(ImageClassifier):
         Shift training images by up to four pixels and, in colour, mirror half.
     channels_last : bool or "auto", default="auto"
         Memory format of batches and kernels. It makes training on a CPU up to 1.7
-        times as fast, and "auto" takes it there.
+        times as fast, and "auto" takes it there and on CUDA GPUs.
     norms, n_records, conv, fold_normalization, max_epochs, lr, batch_size : object
         See :class:`TrajectoryClassifier`.
     criterion, optimizer, momentum, weight_decay, init_scale, device : object
         See :class:`TrajectoryClassifier`.
-    precision, random_state, callbacks, verbose : object
+    precision, deterministic, subset_train_error : object
+        See :class:`TrajectoryClassifier`.
+    random_state, callbacks, verbose : object
         See :class:`TrajectoryClassifier`.
 
     Attributes
     ----------
     trajectory_ : DataFrame
         The trajectory table of this run.
-    net_, module_, classes_, device_, n_features_in_ : object
+    net_, module_, classes_, device_, eager_reason_, n_features_in_ : object
         See :class:`TrajectoryClassifier`.
     image_shape_ : tuple of int
         (channels, height, width).
@@ -93,6 +95,8 @@ class CNNClassifier(ImageClassifier):
         init_scale: float = 1.0,
         device: str = "auto",
         precision: str = "float32",
+        deterministic: bool = True,
+        subset_train_error: bool = False,
         random_state: int | None = None,
         callbacks: Any = None,
         verbose: int = 0,
@@ -117,6 +121,8 @@ class CNNClassifier(ImageClassifier):
         self.init_scale = init_scale
         self.device = device
         self.precision = precision
+        self.deterministic = deterministic
+        self.subset_train_error = subset_train_error
         self.random_state = random_state
         self.callbacks = callbacks
         self.verbose = verbose
@@ -154,19 +160,21 @@ class ResNetClassifier(ImageClassifier):
         Shift training images by up to four pixels and, in colour, mirror half.
     channels_last : bool or "auto", default="auto"
         Memory format of batches and kernels. It makes training on a CPU up to 1.7
-        times as fast, and "auto" takes it there.
+        times as fast, and "auto" takes it there and on CUDA GPUs.
     norms, n_records, conv, fold_normalization, max_epochs, lr, batch_size : object
         See :class:`TrajectoryClassifier`.
     criterion, optimizer, momentum, weight_decay, init_scale, device : object
         See :class:`TrajectoryClassifier`.
-    precision, random_state, callbacks, verbose : object
+    precision, deterministic, subset_train_error : object
+        See :class:`TrajectoryClassifier`.
+    random_state, callbacks, verbose : object
         See :class:`TrajectoryClassifier`.
 
     Attributes
     ----------
     trajectory_ : DataFrame
         The trajectory table of this run.
-    net_, module_, classes_, device_, n_features_in_ : object
+    net_, module_, classes_, device_, eager_reason_, n_features_in_ : object
         See :class:`TrajectoryClassifier`.
     image_shape_ : tuple of int
         (channels, height, width).
@@ -209,6 +217,8 @@ class ResNetClassifier(ImageClassifier):
         init_scale: float = 1.0,
         device: str = "auto",
         precision: str = "float32",
+        deterministic: bool = True,
+        subset_train_error: bool = False,
         random_state: int | None = None,
         callbacks: Any = None,
         verbose: int = 0,
@@ -233,6 +243,8 @@ class ResNetClassifier(ImageClassifier):
         self.init_scale = init_scale
         self.device = device
         self.precision = precision
+        self.deterministic = deterministic
+        self.subset_train_error = subset_train_error
         self.random_state = random_state
         self.callbacks = callbacks
         self.verbose = verbose
@@ -277,8 +289,8 @@ class ViTClassifier(ImageClassifier):
     augment : bool, default=False
         Shift training images by up to four pixels and, in colour, mirror half.
     channels_last : bool or "auto", default="auto"
-        Memory format of batches and kernels. "auto" takes it on a CPU, where it makes
-        convolutions faster; a vision transformer gains nothing.
+        Memory format of batches and kernels. "auto" takes it on a CPU and on CUDA
+        GPUs, where it makes convolutions faster; a vision transformer gains nothing.
     norms, n_records, conv, fold_normalization, max_epochs, lr, batch_size : object
         See :class:`TrajectoryClassifier`.
     criterion : torch loss or None, default=None
@@ -287,14 +299,16 @@ class ViTClassifier(ImageClassifier):
         See :class:`TrajectoryClassifier`.
     momentum, weight_decay, init_scale, device : object
         See :class:`TrajectoryClassifier`.
-    precision, random_state, callbacks, verbose : object
+    precision, deterministic, subset_train_error : object
+        See :class:`TrajectoryClassifier`.
+    random_state, callbacks, verbose : object
         See :class:`TrajectoryClassifier`.
 
     Attributes
     ----------
     trajectory_ : DataFrame
         The trajectory table of this run.
-    net_, module_, classes_, device_, n_features_in_ : object
+    net_, module_, classes_, device_, eager_reason_, n_features_in_ : object
         See :class:`TrajectoryClassifier`.
     image_shape_ : tuple of int
         (channels, height, width).
@@ -340,6 +354,8 @@ class ViTClassifier(ImageClassifier):
         init_scale: float = 1.0,
         device: str = "auto",
         precision: str = "float32",
+        deterministic: bool = True,
+        subset_train_error: bool = False,
         random_state: int | None = None,
         callbacks: Any = None,
         verbose: int = 0,
@@ -367,6 +383,8 @@ class ViTClassifier(ImageClassifier):
         self.init_scale = init_scale
         self.device = device
         self.precision = precision
+        self.deterministic = deterministic
+        self.subset_train_error = subset_train_error
         self.random_state = random_state
         self.callbacks = callbacks
         self.verbose = verbose
