@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .laws import ScalingLawEstimator
 
-__all__ = ["ScalingLawDisplay", "View"]
+__all__ = ["DrawnLine", "ScalingLawDisplay", "View"]
 
 # Above it, exp() of a natural logarithm leaves the range of a float64, and
 # matplotlib's logarithmic axis with it.
@@ -32,8 +32,20 @@ _LARGEST_LOG = 650.0
 
 
 @dataclass(frozen=True)
-class Line:
-    """A fitted line on log axes, with its interval where it has one."""
+class DrawnLine:
+    """A line of a figure, with its interval where it has one.
+
+    Parameters
+    ----------
+    label : str
+        What the legend says.
+    log_x, log_y : array of shape (n,)
+        Natural logarithms of its points.
+    log_low, log_high : array of shape (n,) or None
+        Bounds of its band.
+    style, color : str
+        As matplotlib has them.
+    """
 
     label: str
     log_x: np.ndarray
@@ -57,7 +69,7 @@ class View:
         ``log_x``, ``log_y`` and ``in_window``.
     points : DataFrame or None
         Columns ``train_size``, ``log_x``, ``log_y`` and ``censored``.
-    lines : tuple of Line
+    lines : tuple of DrawnLine
         Fitted lines and their bands.
     span : tuple of float or None
         Bounds of a shaded stretch of x, natural logarithms; an infinite one is the
@@ -75,7 +87,7 @@ class View:
     y_label: str
     curves: pd.DataFrame | None = None
     points: pd.DataFrame | None = None
-    lines: tuple[Line, ...] = field(default=())
+    lines: tuple[DrawnLine, ...] = field(default=())
     span: tuple[float, float] | None = None
     log_y: bool = True
     note: str = ""
@@ -200,7 +212,7 @@ def _fitted_line(
     log_x: np.ndarray,
     exponent: str,
     symbol: str,
-) -> tuple[Line, ...]:
+) -> tuple[DrawnLine, ...]:
     """Return a law's line over the range of `log_x`; none if it has no exponent."""
     found = getattr(law, f"{exponent}_")
     if fit is None or not np.isfinite(found.estimate) or log_x.size == 0:
@@ -209,7 +221,7 @@ def _fitted_line(
     low, high = fit.conf_band(grid, _alpha(law))
     ci_low, ci_high = found.conf_int(_alpha(law))
     label = f"{symbol} = {found.estimate:.3f} [{ci_low:.3f}, {ci_high:.3f}]"
-    return (Line(label, grid, fit.predict(grid), low, high),)
+    return (DrawnLine(label, grid, fit.predict(grid), low, high),)
 
 
 def _curves(law: ScalingLawEstimator) -> pd.DataFrame:
@@ -277,7 +289,7 @@ def _data_view(law: ScalingLawEstimator) -> View:
         height = float(np.interp(middle, measured.log_x, measured.log_y))
         log_y = height - predicted * (measured.log_x - middle)
         label = rf"predicted $\gamma_1\gamma_2$ = {predicted:.3f}"
-        lines += (Line(label, measured.log_x, log_y, style="--", color="tab:red"),)
+        lines += (DrawnLine(label, measured.log_x, log_y, style="--", color="tab:red"),)
     return View(
         x_label="train size",
         y_label=f"{_error_words(law)} at the {law.landmark_}",
@@ -338,12 +350,12 @@ def _window_view(law: ScalingLawEstimator) -> View:
     )
     estimate = law.gamma1_.estimate
     low, high = law.gamma1_.conf_int(_alpha(law))
-    lines: tuple[Line, ...] = ()
+    lines: tuple[DrawnLine, ...] = ()
     if len(grid) and np.isfinite(estimate):
         ends = np.array([grid["log_low"].min(), grid["log_high"].max()])
         flat = np.ones(2)
         label = rf"reported $\gamma_1$ = {estimate:.3g}"
-        lines = (Line(label, ends, estimate * flat, low * flat, high * flat),)
+        lines = (DrawnLine(label, ends, estimate * flat, low * flat, high * flat),)
     return View(
         x_label=f"middle of the window, {_words(law.norm)} / landmark",
         y_label=r"$\gamma_1$ in the window",

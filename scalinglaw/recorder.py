@@ -6,9 +6,8 @@ on it.
 
 from __future__ import annotations
 
-import contextlib
 import numbers
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from ._undisturbed import undisturbed
 from ._validation import (
     check_integer,
     check_number,
@@ -309,28 +309,6 @@ class _BeforeLoading:
 
     def __reduce__(self) -> Any:
         return _BeforeLoading, ()
-
-
-@contextlib.contextmanager
-def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode without gradients, and all back as it was.
-
-    Parameters
-    ----------
-    module : nn.Module
-        Each of its parts gets back its own mode, and torch's random generators their
-        state: a DataLoader draws from them whenever it starts.
-    """
-    modes = [(part, part.training) for part in module.modules()]
-    first = next(module.parameters(), None)
-    gpus = [first.device] if first is not None and first.is_cuda else []
-    with torch.random.fork_rng(gpus), torch.no_grad():
-        try:
-            module.eval()
-            yield
-        finally:
-            for part, mode in modes:
-                part.training = mode
 
 
 def _check_columns(columns: Any) -> dict[str, float]:

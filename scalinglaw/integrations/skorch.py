@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import IterableDataset, Subset
 
+from .._undisturbed import undisturbed
 from ..norms import NormTracker
-from ..recorder import TrajectoryRecorder, undisturbed
+from ..recorder import TrajectoryRecorder
 from ._scores import ScoreSums, as_logits, check_converged
 
 __all__ = ["NormRecorder"]
