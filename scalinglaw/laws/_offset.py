@@ -7,10 +7,10 @@ shows may be a crossover.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, stats
 
 from ._counting_noise import CountingNoise, Influence
 from ._estimates import Estimate, difference
@@ -36,30 +36,29 @@ class Offset:
     ----------
     value : float
         What is taken off, a fraction or in nats; zero or more.
+    found : Estimate
+        Offset that the curves show, with its error; it may be negative by chance.
     shared : Shared
-        Offset that the curves show, which may be negative by chance.
+        Error of what is taken off, as the laws share it.
     conflict : bool
         Whether norm law and data law show different ones.
     """
 
     value: float
+    found: Estimate
     shared: Shared
     conflict: bool = False
 
     @classmethod
     def none(cls) -> Offset:
         """Return the offset of laws that take nothing off."""
-        return cls(0.0, Shared.missing(0))
-
-    @property
-    def found(self) -> Estimate:
-        """Offset that the curves show, with its error."""
-        return self.shared.estimate
+        return cls(0.0, Estimate.missing(), Shared.missing(0))
 
     @property
     def std_err(self) -> float:
         """Standard error that all laws owe to the offset; zero if it is not known."""
-        return self.found.std_err if np.isfinite(self.found.std_err) else 0.0
+        std_err = self.shared.estimate.std_err
+        return std_err if np.isfinite(std_err) else 0.0
 
 
 def offset_of_data_law(
@@ -164,4 +163,23 @@ def choose_offset(
     taken = found.estimate if found.estimate > (0 if always else found.std_err) else 0.0
     # More than nearly all of the lowest error leaves no logarithm.
     taken = float(np.clip(taken, 0.0, _MOST * lowest))
-    return Offset(0.0 if conflict else taken, shared, conflict)
+    if taken == 0 or conflict:
+        return Offset(0.0, found, _not_taken(shared), conflict)
+    return Offset(taken, found, shared)
+
+
+def _not_taken(shared: Shared) -> Shared:
+    """Return the error of laws that have an offset left on.
+
+    Their numbers do not follow the offset that was found, so that its error is no part
+    of their noise. What is left is how much the offset may vary, given that it is not
+    negative.
+    """
+    found = shared.estimate
+    ratio = found.estimate / max(found.std_err, 1e-300)
+    # Variance of a normal distribution cut off at zero.
+    hazard = float(np.exp(stats.norm.logpdf(ratio) - stats.norm.logcdf(ratio)))
+    square = found.std_err**2 * max(1 - hazard * (hazard + ratio), 0.0)
+    size = len(shared.scores)
+    estimate = Estimate(0.0, float(np.sqrt(square)), found.df)
+    return replace(Shared.missing(size), estimate=estimate, extra=square)

@@ -50,7 +50,7 @@ _MAX_CENSORED = 1 / 3
 _DISTANT = 0.001
 _EQUALLY_FAR = 0.1
 # Standard deviation of what the distance may grow by, as a share of the knees' growth.
-_COLLAPSES = 0.015
+_COLLAPSES = 0.01
 _CONTRADICTED = 0.05
 # An interval that is wider than this share of gamma1 is no resolved exponent.
 _WIDE = 0.25
@@ -365,7 +365,7 @@ class _Drift:
 def _drift(curves: Curves, minima: Landmarks, crossover: Crossover | None) -> _Drift:
     """Return what the minima, which are flat, add to the growth of the knees.
 
-    If the curves collapse it is zero. That they do so to about 1.5 % of the growth is
+    If the curves collapse it is zero. That they do so to about 1 % of the growth is
     taken for known beforehand, and weighed against what the minima show.
     """
     nothing = Shared.missing(curves.n_sizes)

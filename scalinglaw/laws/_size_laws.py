@@ -307,7 +307,8 @@ def growth_with(
         squares.append(float(ours @ ours))
         dfs.append(shared.scores_df)
         known += factor**2 * shared.extra
-        moved = moved + factor * shared.influence
+        if len(shared.influence.log_error):
+            moved = moved + factor * shared.influence
     varied = float(scores @ scores)
     # No more than the line's, since all parts may vary together.
     df = min(line.df, satterthwaite(np.array(squares), np.array(dfs)))
