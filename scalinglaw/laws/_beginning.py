@@ -128,8 +128,8 @@ def _way(means: MeanCurves, crossover: Crossover | None) -> tuple[float, float]:
     """Return where the law begins, and the lowest error of the median train size."""
     lowest = [x[np.nanargmin(y)] for x, y in zip(means.x, means.y, strict=True)]
     first, end = float(np.nanmin(means.x)), float(np.median(lowest))
-    if crossover is not None and first < crossover.start < end:
-        first = crossover.start
+    if crossover is not None and first < np.median(crossover.starts) < end:
+        first = float(np.median(crossover.starts))
     return first, end
 
 

@@ -65,7 +65,7 @@ class Crossover:
     width, start_width : float
         Widths of the two crossovers, in the unit of the log norm; the latter 0 where
         the runs start within the law.
-    start : float
+    starts : array of shape (n_sizes,)
         Log norm where the law begins, after a plateau or a transient; minus
         infinity where the runs start within it.
     first, last : array of shape (n_sizes,)
@@ -94,7 +94,7 @@ class Crossover:
     knee_move: np.ndarray
     width: float
     start_width: float
-    start: float
+    starts: np.ndarray
     first: np.ndarray
     last: np.ndarray
     curve_fit: CurveFit
@@ -127,7 +127,7 @@ class Crossover:
     @property
     def line(self) -> tuple[np.ndarray, np.ndarray]:
         """Where each train size shows the law alone, outside both crossovers."""
-        begin = np.maximum(self.start + 2 * self.start_width, self.first)
+        begin = np.maximum(self.starts + 2 * self.start_width, self.first)
         return begin, np.minimum(self.knee - 2 * self.width, self.last)
 
 
@@ -182,6 +182,12 @@ def fit_crossover(
     if not begun:
         return None
     best = min(begun, key=CurveFit.criterion)
+    if transient_end is None and best.model.left == "plateau":
+        # What comes before the law may not be level, nor end at one norm for all.
+        for change in ({"left": "slope"}, {"moves": True}):
+            other = best.refit(**change)
+            if other.is_decay and other.criterion() < best.criterion():
+                best = other
     fits = [best, *(best.refit(hinge=hinge) for hinge in others)]
     fits = [fit for fit in fits if fit.is_decay]
     best = min(fits, key=lambda fit: fit.squares)
@@ -238,7 +244,7 @@ def beginning_later(curves: Curves, found: Crossover, start: float) -> Crossover
     left = np.bincount(model.size[~early], minlength=model.n_sizes)
     if left.min() < _MIN_ROWS:
         return None
-    whole = replace(found.curve_fit, model=replace(model, left="none"))
+    whole = replace(found.curve_fit, model=replace(model, left="none", moves=False))
     fit = whole.without(early)
     return _with_errors(
         curves, fit, found.unit, found.origin, found.rows[~early], extra=0.0
@@ -291,6 +297,7 @@ def _set_up(
         run=np.unique(thinned.run[keep], return_inverse=True)[1],
         size=thinned.size[keep],
         n_sizes=curves.n_sizes,
+        log_size=np.log(curves.train_sizes) - np.log(curves.train_sizes).mean(),
         offset=offset,
         unit=error_unit,
         start_range=span,
@@ -298,7 +305,7 @@ def _set_up(
     start = np.concatenate(
         [
             [np.clip((begin - origin) / unit, *span), np.log(0.15), np.log(0.15)],
-            [1.0, 1.0, means.offset / error_unit],
+            [1.0, 1.0, means.offset / error_unit, 0.0],
             (knees - origin) / unit,
             np.ones(curves.n_sizes),
         ]
@@ -362,7 +369,7 @@ def _with_errors(
         knee_move=knee_move,
         width=unit * width,
         start_width=0.0 if model.left == "none" else unit * start_width,
-        start=origin + unit * fit.start,
+        starts=origin + unit * fit.starts,
         first=runs[0],
         last=-runs[1],
         curve_fit=fit,
@@ -405,7 +412,7 @@ def _absorbed(fit: CurveFit) -> _Absorbed:
         ]
         return np.stack(parts, axis=1)
 
-    order = [3, *(k for k in (0, 1, 2, 4) if model.free[k]), 5]
+    order = [3, *(k for k in (0, 1, 2, 4, 6) if model.free[k]), 5]
     coefficients = np.stack([on_own(shared[:, k]) for k in order])
     design = shared[:, order] - np.einsum(
         "nj,knj->nk", own, coefficients[:, model.size]

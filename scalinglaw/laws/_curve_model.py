@@ -8,8 +8,9 @@ r"""The whole curve up to its optimum, as one law between two crossovers.
 
 with a soft hinge :math:`H`, one plateau that ends at :math:`x_0`, one knee
 :math:`K_P` and one change of slope :math:`B_P` for each train size, and an offset
-:math:`q`. Where the curves have been cut within a transient that is steeper than the
-law, the second term is :math:`-\gamma_1 x + A\,w_0 H((x_0 - x)/w_0)`.
+:math:`q`. Where what comes before the law is not flat, the second term is
+:math:`-\gamma_1 x + A\,w_0 H((x_0 - x)/w_0)`, of which :math:`A = -\gamma_1` is the
+plateau; and :math:`x_0` may move with the logarithm of the train size.
 """
 
 from __future__ import annotations
@@ -47,8 +48,13 @@ class CurveModel:
         Run and train size of each checkpoint.
     n_sizes : int
         Number of train sizes.
-    left : {"none", "plateau", "transient"}
-        What comes before the law.
+    log_size : array of shape (n_sizes,)
+        Logarithms of the train sizes, less their mean.
+    left : {"none", "plateau", "slope", "transient"}
+        What comes before the law: nothing, a plateau, another slope, or one that has
+        to be steeper than the law.
+    moves : bool, default=False
+        Whether the beginning of the law moves with the train size.
     hinge : {"softplus", "sqrt", "erf"}
         Form of the crossovers.
     offset : float or None
@@ -66,7 +72,9 @@ class CurveModel:
     run: np.ndarray
     size: np.ndarray
     n_sizes: int
+    log_size: np.ndarray
     left: str = "none"
+    moves: bool = False
     hinge: str = "softplus"
     offset: float | None = 0.0
     unit: float = 1.0
@@ -74,21 +82,23 @@ class CurveModel:
     start_range: tuple[float, float] = (-np.inf, np.inf)
 
     # A vector of parameters is [start, log of its width, log of the knees' width,
-    # gamma1, rise of the transient, offset / unit, knees, changes of slope].
-    N_SHARED = 6
+    # gamma1, rise before the law, offset / unit, growth of the start, knees, changes of
+    # slope].
+    N_SHARED = 7
 
     @property
     def free(self) -> np.ndarray:
         """Which of the shared parameters are fitted."""
         has_left = self.left != "none"
-        transient = self.left == "transient"
+        sloped = self.left in ("slope", "transient")
         shared = [
             has_left,
             has_left,
             True,
             not self.own_slopes,
-            transient,
+            sloped,
             self.offset is None,
+            self.moves and has_left,
         ]
         return np.array(shared)
 
@@ -105,7 +115,7 @@ class CurveModel:
 
         Parameters
         ----------
-        p : array of shape (6 + 2 n_sizes,)
+        p : array of shape (7 + 2 n_sizes,)
             Parameters.
         derivatives : bool, default=False
             Whether the derivatives are worked out as well.
@@ -114,14 +124,15 @@ class CurveModel:
         -------
         residuals : array of shape (n,)
             Of the log error.
-        shared : array of shape (n, 6)
+        shared : array of shape (n, 7)
             Derivatives of the fitted log error by the shared parameters, less what
             the heights of the runs would take up; empty unless asked for.
         own : array of shape (n, 2)
             The same by the knee and by the change of slope of the row's train size.
         """
         hinge = HINGES[self.hinge]
-        start, gamma1, rise = np.clip(p[0], *self.start_range), p[3], p[4]
+        gamma1, rise = p[3], p[4]
+        start = np.clip(p[0], *self.start_range) + p[6] * self.log_size[self.size]
         start_width, width = np.exp(np.clip(p[1:3], _NARROWEST, _WIDEST))
         knee = p[self.N_SHARED : self.N_SHARED + self.n_sizes][self.size]
         change = p[self.N_SHARED + self.n_sizes :][self.size]
@@ -132,10 +143,12 @@ class CurveModel:
             v = (self.x - start) / start_width
             begun, begun_slope = hinge(v)
             law = -start_width * begun
+        elif self.left == "none":
+            law = -self.x
         else:
             law = start - self.x
         m = gamma1 * law + change * width * back
-        if self.left == "transient":
+        if self.left in ("slope", "transient"):
             v = (start - self.x) / start_width
             begun, begun_slope = hinge(v)
             m = m + rise * start_width * begun
@@ -146,14 +159,15 @@ class CurveModel:
         if self.left == "plateau":
             columns[:, 0] = gamma1 * begun_slope
             columns[:, 1] = -gamma1 * start_width * (begun - v * begun_slope)
-        elif self.left == "transient":
-            columns[:, 0] = rise * begun_slope
+        elif self.left != "none":
+            columns[:, 0] = gamma1 + rise * begun_slope
             columns[:, 1] = rise * start_width * (begun - v * begun_slope)
             columns[:, 4] = start_width * begun
         columns[:, 2] = change * width * (back - u * back_slope)
         columns[:, 3] = law
-        columns[:, 6] = -change * back_slope
-        columns[:, 7] = width * back
+        columns[:, 6] = columns[:, 0] * self.log_size[self.size]
+        columns[:, 7] = -change * back_slope
+        columns[:, 8] = width * back
         columns *= share[:, None]
         # The offset's own: 1 / error, the share that is no part of the law.
         columns[:, 5] = self.unit * np.exp(residuals - self.y)
@@ -169,7 +183,7 @@ class CurveModel:
 
         Parameters
         ----------
-        p : array of shape (6 + 2 n_sizes,)
+        p : array of shape (7 + 2 n_sizes,)
             Starting values.
         max_nfev : int, default=60
             Evaluations at most.
@@ -266,7 +280,7 @@ class CurveFit:
     ----------
     model : CurveModel
         What was fitted.
-    p : array of shape (6 + 2 n_sizes,)
+    p : array of shape (7 + 2 n_sizes,)
         Its parameters.
     squares : float
         Sum of the squared residuals.
@@ -292,11 +306,12 @@ class CurveFit:
         return self.model.offset_of(self.p)
 
     @property
-    def start(self) -> float:
-        """Where the law begins in the model's unit; minus infinity at the data's."""
-        if self.model.left == "none":
-            return -np.inf
-        return float(np.clip(self.p[0], *self.model.start_range))
+    def starts(self) -> np.ndarray:
+        """Where the law begins, by train size; minus infinity with the data."""
+        model = self.model
+        if model.left == "none":
+            return np.full(model.n_sizes, -np.inf)
+        return np.clip(self.p[0], *model.start_range) + self.p[6] * model.log_size
 
     @property
     def widths(self) -> tuple[float, float]:
@@ -330,7 +345,10 @@ class CurveFit:
 
     def refit(self, **changes: Any) -> CurveFit:
         """Fit another form of the model from where this one ended."""
-        return replace(self.model, **changes).fit(self.p)
+        p = self.p.copy()
+        if self.model.left == "plateau":
+            p[4] = -p[3]
+        return replace(self.model, **changes).fit(p)
 
     def without(self, left_out: np.ndarray) -> CurveFit:
         """Fit again without some checkpoints, of which those of a size may be all."""
