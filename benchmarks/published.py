@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
-from scalinglaw import ScalingLawDisplay, ScalingLawEstimator
+from scalinglaw import PublishedScalingLaw, ScalingLawDisplay, ScalingLawEstimator
 from scalinglaw.datasets import read_published
 
 
@@ -29,16 +29,15 @@ def fit_both(
     """Fit one file by both methods; return the pooled law and a row of the table."""
     table = read_published(folder / f"{name}.npy")
     sizes = picked["train_sizes"]
-    published = ScalingLawEstimator(
-        method="published",
-        window=tuple(picked["window"]),
-        min_train_size={
-            exponent: sizes[picked[f"first_curve_{exponent}"]]
-            for exponent in ("gamma1", "gamma2")
-        },
-    ).fit(table)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the table says what they say
+        published = PublishedScalingLaw(
+            window=tuple(picked["window"]),
+            min_train_size={
+                exponent: sizes[picked[f"first_curve_{exponent}"]]
+                for exponent in ("gamma1", "gamma2")
+            },
+        ).fit(table)
         law = ScalingLawEstimator().fit(table)
     spread = law.window_sensitivity_
     return law, {
@@ -56,6 +55,8 @@ def fit_both(
 
 def _interval(found) -> str:
     low, high = found.conf_int()
+    if not np.isfinite(low):
+        return f"{found.estimate:.3g}"
     return f"{found.estimate:.3g} [{low:.3g}, {high:.3g}]"
 
 
@@ -64,8 +65,8 @@ def draw(laws: dict[str, ScalingLawEstimator], path: Path) -> None:
     figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), layout="constrained")
     for (name, law), ax in zip(laws.items(), axes.flat, strict=False):
         ScalingLawDisplay.from_estimator(law, kind="window", ax=ax)
-        title = name.replace("_", ", ") + ("" if law.resolved_ else " (unresolved)")
-        ax.set_title(title, fontsize="medium")
+        title = name.replace("_", ", ")
+        ax.set_title(f"{title}\n{ax.get_title()}", fontsize="medium")
     figure.savefig(path, dpi=80)
 
 
