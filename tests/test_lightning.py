@@ -1,5 +1,10 @@
 """The callback of Lightning, in Lightning: steps, modes, resumed and ended runs."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -189,6 +194,43 @@ def test_only_the_first_process_records():
     recorder.on_train_batch_end(trainer, Net(), None, None, 0)
     recorder.on_train_end(trainer, Net())
     assert not hasattr(recorder, "trajectory_")
+
+
+_TWO_PROCESSES = """
+import lightning
+from torch.utils.data import DataLoader
+from scalinglaw.integrations.lightning import TrajectoryCallback
+from tests.test_lightning import Net, _data
+
+recorder = TrajectoryCallback(n_records=5)
+trainer = lightning.Trainer(
+    max_epochs=2, accelerator="cpu", devices=2, logger=False,
+    strategy="ddp_find_unused_parameters_true",
+    callbacks=[recorder], enable_progress_bar=False, enable_checkpointing=False,
+    enable_model_summary=False,
+)
+trainer.fit(Net(), DataLoader(_data(40), 4), DataLoader(_data(30, 1), 7))
+table = getattr(recorder, "trajectory_", None)
+said = None if table is None else table[["step", "n_test"]].to_numpy().tolist()
+print(f"rank {trainer.global_rank}: {said}", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_the_first_of_two_processes_records_on_all_of_the_evaluation_data(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(_TWO_PROCESSES)
+    root = str(Path(__file__).parents[1])
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script)],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    # Five steps an epoch, of twenty samples in each process.
+    assert "rank 0: [[0, 30], [1, 30], [2, 30], [5, 30], [10, 30]]" in run.stdout
+    assert "rank 1: None" in run.stdout
 
 
 def test_what_is_missing_is_asked_for():
