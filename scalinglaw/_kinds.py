@@ -76,10 +76,10 @@ def with_kinds(
 
 def _plain(column: Any) -> pd.Series:
     """Return a column without its categories."""
-    column = pd.Series(column)
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return column.astype(column.cat.categories.dtype)
-    return column
+    plain: pd.Series = pd.Series(column)
+    if isinstance(plain.dtype, pd.CategoricalDtype):
+        plain = plain.astype(plain.cat.categories.dtype)
+    return plain
 
 
 def _holds_numbers(column: pd.Series) -> bool:
@@ -99,17 +99,17 @@ def _as_model(column: pd.Series) -> pd.Series:
 
 def as_float(column: Any, name: str) -> np.ndarray:
     """Return a column as float64; a missing value is NaN."""
-    column = _plain(column)
-    kind = getattr(column.dtype, "kind", "O")
+    plain = _plain(column)
+    kind = getattr(plain.dtype, "kind", "O")
     if kind in "mMc":
         # numpy would count nanoseconds, and drop what is imaginary.
         what = "complex numbers" if kind == "c" else "dates or durations"
-        raise ValueError(f"{name} must hold numbers, got {what} ({column.dtype}).")
+        raise ValueError(f"{name} must hold numbers, got {what} ({plain.dtype}).")
     try:
-        return column.to_numpy(dtype=float, na_value=np.nan)
+        return plain.to_numpy(dtype=float, na_value=np.nan)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
-            f"{name} must hold numbers, got dtype {column.dtype}: {error}"
+            f"{name} must hold numbers, got dtype {plain.dtype}: {error}"
         ) from error
 
 

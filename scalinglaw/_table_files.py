@@ -76,7 +76,7 @@ def parse_csv(
     # pandas takes "NA", "None" and the like for missing even where a dtype or a
     # converter says that they are text; with a mark in front they are not.
     marked = ["model"] if "model" in names else []
-    table = pd.read_csv(
+    table: pd.DataFrame = pd.read_csv(
         io.StringIO(content, newline=""),
         sep=delimiter,
         index_col=False,

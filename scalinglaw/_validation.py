@@ -100,24 +100,24 @@ def check_number(
     """Return `value` as a finite float within bounds (exclusive when `strict`)."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {value!r}.")
-    value = _as_float(value)
+    found = _as_float(value)
     low, high = ("above", "below") if strict else ("at least", "at most")
     bounds = []
     if minimum is not None:
         bounds.append(f"{low} {minimum:g}")
     if maximum is not None:
         bounds.append(f"{high} {maximum:g}")
-    inside = np.isfinite(value)
+    inside = np.isfinite(found)
     if strict:
-        inside &= minimum is None or value > minimum
-        inside &= maximum is None or value < maximum
+        inside &= minimum is None or found > minimum
+        inside &= maximum is None or found < maximum
     else:
-        inside &= minimum is None or value >= minimum
-        inside &= maximum is None or value <= maximum
+        inside &= minimum is None or found >= minimum
+        inside &= maximum is None or found <= maximum
     if not inside:
         need = " and ".join(bounds) if bounds else "finite"
-        raise ValueError(f"{name} must be {need}, got {value:g}.")
-    return value
+        raise ValueError(f"{name} must be {need}, got {found:g}.")
+    return found
 
 
 def _as_float(value: Any) -> float:
@@ -139,12 +139,12 @@ def check_integer(
     """Return `value` as an int of at least `minimum` and at most `maximum`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}.")
-    value = int(value)
-    if value < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {value}.")
-    if maximum is not None and value > maximum:
-        raise ValueError(f"{name} must be at most {maximum}, got {value}.")
-    return value
+    found = int(value)
+    if found < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {found}.")
+    if maximum is not None and found > maximum:
+        raise ValueError(f"{name} must be at most {maximum}, got {found}.")
+    return found
 
 
 def check_integers(values: Any, name: str) -> tuple[int, ...]:
@@ -158,12 +158,12 @@ def check_seed(value: Any, name: str = "random_state") -> int | None:
     """Return a seed as int or None; generators are refused where runs repeat."""
     if value is None:
         return None
-    value = check_integer(value, name, minimum=0)
-    if value >= 2**63:
+    seed = check_integer(value, name, minimum=0)
+    if seed >= 2**63:
         raise ValueError(
-            f"{name} must be below 2**63, so that tables can hold it, got {value}."
+            f"{name} must be below 2**63, so that tables can hold it, got {seed}."
         )
-    return value
+    return seed
 
 
 def check_positive(values: Any, name: str) -> np.ndarray:
@@ -378,9 +378,12 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
 
 def check_jobs(value: Any, name: str = "n_jobs") -> int | None:
     """Return a number of jobs as joblib takes it: None, or an int that is not 0."""
-    if value is not None and check_integer(value, name, minimum=-(2**31)) == 0:
+    if value is None:
+        return None
+    jobs = check_integer(value, name, minimum=-(2**31))
+    if jobs == 0:
         raise ValueError(
             f"{name} must not be 0: take 1 for one run at a time, -1 for as many as "
             "there are processors."
         )
-    return value
+    return jobs

@@ -148,7 +148,8 @@ def as_trajectories(source: Trajectories) -> pd.DataFrame:
         return source
     for name in ("trajectories_", "trajectory_"):
         if hasattr(source, name):
-            return getattr(source, name)
+            table: pd.DataFrame = getattr(source, name)
+            return table
     if isinstance(source, (list, tuple)):
         return join_runs(as_trajectories(entry) for entry in source)
     raise TypeError(

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 __all__ = ["TensorBatches", "TensorData", "batch_sizes"]
 
 
-class TensorData(Dataset):
+class TensorData(Dataset[Any]):
     """Samples, labels and weights as whole tensors.
 
     Parameters

@@ -37,7 +37,7 @@ _CIFAR = {
 
 
 def load_images(
-    name: str, root: str | os.PathLike | None = None, download: bool = False
+    name: str, root: str | os.PathLike[str] | None = None, download: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Load a set of images and its labels.
 
@@ -91,7 +91,7 @@ def load_images(
     return _load_idx(name, folder, root is None)
 
 
-def _root(root: str | os.PathLike | None) -> Path:
+def _root(root: str | os.PathLike[str] | None) -> Path:
     if root is not None:
         return check_path(root, "root")
     default = Path.home() / ".cache" / "scalinglaw"

@@ -43,19 +43,19 @@ _NPY = re.compile(
 )
 
 
-class _List(list):
+class _List(list[Any]):
     """A list that knows how deep it is."""
 
     depth = 1
 
 
-class _Tuple(tuple):
+class _Tuple(tuple[Any, ...]):
     """A tuple that knows how deep it is."""
 
     depth = 1
 
 
-class _Dict(dict):
+class _Dict(dict[Any, Any]):
     """A dictionary that knows how deep it is."""
 
     depth = 1

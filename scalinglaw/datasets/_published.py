@@ -26,7 +26,7 @@ _SLICES = {
 _OWN_EXPONENTS = ("gamma_1", "err_gamma_1", "gamma_2", "err_gamma_2", "k1", "k2")
 
 
-def read_published(path: str | os.PathLike) -> pd.DataFrame:
+def read_published(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read one aggregated data file of the paper into a trajectory table.
 
     Parameters
@@ -131,9 +131,10 @@ def _one_table(
         }
     )
     # The grid spans all runs; where a train size has none, the file has NaN.
-    present = np.isfinite(rows[["test_error", "log_spectral_complexity"]]).all(axis=1)
+    values = rows[["test_error", "log_spectral_complexity"]].to_numpy()
+    present: np.ndarray = np.isfinite(values).all(axis=1)
     try:
-        return check_trajectories(rows[present])
+        return check_trajectories(rows.loc[present])
     except ValueError as error:
         raise ValueError(
             f"{path} breaks a rule of the trajectory table: {error}"

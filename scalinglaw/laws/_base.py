@@ -15,6 +15,7 @@ from .._validation import check_fraction, check_number, warn_user
 from ..trajectories import as_trajectories
 from ._forecast import forecast_curve, forecast_optimum
 from ._prepare import Prepared, prepare
+from ._remarks import Remark
 from ._results import EXPONENTS, FittedLaws
 from ._summary import conclude, summarise
 from ._tables import (
@@ -293,7 +294,7 @@ class BaseScalingLaw(TransformerMixin, BaseEstimator):
         return self.summary().as_html()
 
     @staticmethod
-    def remarks_of(prepared: Prepared, laws: FittedLaws) -> tuple:
+    def remarks_of(prepared: Prepared, laws: FittedLaws) -> tuple[Remark, ...]:
         """Return what must be known of the rows and of the fit."""
         return (*prepared.remarks, *laws.remarks)
 

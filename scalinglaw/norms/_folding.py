@@ -268,7 +268,9 @@ def _replace(module: nn.Module, old: nn.Module, new: nn.Module) -> None:
             setattr(module.get_submodule(parent), name, new)
 
 
-def _check_vectors(part: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+def _check_vectors(
+    part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
     """Raise if a normalisation behind a linear layer was one of positions."""
     # A hook and not a class: torch.fx sees a plain Identity and never looks inside.
     shape = tuple(first_input(args, kwargs).shape)

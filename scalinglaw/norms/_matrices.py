@@ -152,7 +152,7 @@ class _Finder:
     def __init__(self, net: nn.Module, announce: bool) -> None:
         self._warn = announce
         self.layers: list[WeightLayer] = []
-        self._seen: set[tuple] = set()
+        self._seen: set[tuple[Any, ...]] = set()
         parts = named_modules(net)
         self._parts = dict(parts)
         done: set[int] = set()

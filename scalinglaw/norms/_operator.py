@@ -180,7 +180,7 @@ def input_sizes(
     """
     sizes: dict[nn.Module, set[tuple[int, ...]]] = {}
 
-    def note(part: Any, args: tuple, kwargs: dict[str, Any]) -> None:
+    def note(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         image = first_input(args, kwargs)
         sizes.setdefault(part, set()).add(tuple(image.shape[-len(part.stride) :]))
 

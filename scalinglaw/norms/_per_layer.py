@@ -160,7 +160,7 @@ def operator_sizes(
     return sizes
 
 
-def _as_operator(part: Any) -> tuple:
+def _as_operator(part: Any) -> tuple[Any, ...]:
     """Return what the matrix of a convolution depends on, beside the size."""
     return id(part.weight), type(part), part.stride, part.dilation, part.groups
 

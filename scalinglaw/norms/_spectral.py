@@ -9,6 +9,7 @@ float64, the log is off by 1e-7 to 6e-6 in float32.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ def log_spectral_norms(matrices: Sequence[Tensor]) -> list[Tensor]:
     """
     values: list[Tensor] = [torch.empty(0)] * len(matrices)
     # Gram matrices of one side share a call, which matters on a GPU.
-    batches: dict[tuple, list[tuple[int, Tensor]]] = {}
+    batches: dict[tuple[Any, ...], list[tuple[int, Tensor]]] = {}
     for i, blocks in enumerate(matrices):
         found = None
         if min(blocks.shape[-2:]) > _DENSE:

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -285,7 +286,7 @@ def _reaches(log_norm: float) -> Callable[[float, np.ndarray], float]:
     return event
 
 
-def _ending(event: Callable) -> Callable[[float, np.ndarray], float]:
+def _ending(event: Callable[..., Any]) -> Callable[[float, np.ndarray], float]:
     """Return an event at which the solver stops."""
 
     def ending(length: float, state: np.ndarray) -> float:

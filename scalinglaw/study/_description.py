@@ -73,7 +73,7 @@ class Study:
     @property
     def n_runs(self) -> int:
         """Number of runs of each model."""
-        return len(self.sweep["train_sizes"]) * self.sweep["n_seeds"]
+        return len(self.sweep["train_sizes"]) * int(self.sweep["n_seeds"])
 
     @property
     def data_name(self) -> str:

@@ -84,7 +84,7 @@ def write_report(result: StudyResult, folder: Any = None) -> Path:
     for (name, kind), png in figures.items():
         with atomic_write(folder / "figures" / f"{name}_{kind}.png") as part:
             part.write_bytes(png)
-    report = folder / "report.html"
+    report: Path = folder / "report.html"
     with atomic_write(report) as part:
         part.write_text(render_report(result, figures), encoding="utf-8")
     return report

@@ -56,7 +56,7 @@ class RunCache:
     @classmethod
     def open(
         cls,
-        cache_dir: str | os.PathLike,
+        cache_dir: str | os.PathLike[str],
         name: str,
         determinants: Mapping[str, Any],
         cache_key: str | None,
@@ -210,7 +210,7 @@ class RunCache:
             ) from error
 
 
-def read_cache(cache_dir: str | os.PathLike) -> pd.DataFrame:
+def read_cache(cache_dir: str | os.PathLike[str]) -> pd.DataFrame:
     """Return the finished runs of a cache folder as one table.
 
     Parameters
@@ -282,7 +282,7 @@ def _in_common(
     }
 
 
-def read_records(cache_dir: str | os.PathLike) -> pd.DataFrame:
+def read_records(cache_dir: str | os.PathLike[str]) -> pd.DataFrame:
     """Return how each finished run of a cache folder was made.
 
     Parameters

@@ -122,7 +122,7 @@ class TrajectorySweep(TransformerMixin, BaseEstimator):
         n_seeds: int = 5,
         test_size: float = 0.2,
         n_jobs: int | None = None,
-        cache_dir: str | os.PathLike | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
         cache_key: str | None = None,
         random_state: int | None = None,
         error_score: Any = np.nan,

@@ -70,7 +70,8 @@ def run_key(determinants: Mapping[str, Any], cache_key: str | None = None) -> st
         )
     versions = library_versions([*_LIBRARIES, *sorted(parts.packages)])
     texts = sorted(set(parts.texts.values()))
-    return joblib.hash([_FORMAT, cache_key, list(versions.items()), texts, taken])
+    parts_of_key = [_FORMAT, cache_key, list(versions.items()), texts, taken]
+    return str(joblib.hash(parts_of_key))
 
 
 def library_versions(names: Iterable[str] = _LIBRARIES) -> dict[str, str]:
