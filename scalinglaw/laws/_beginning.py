@@ -35,6 +35,7 @@ _MIN_POINTS = 5
 # Log errors that fall by less may be an offset for the most part: shares of the lowest
 # error that are tried for a start.
 _LITTLE_FALL = np.log(4.0)
+_LARGE_OFFSET = 0.1
 _OFFSETS = (0.0, 0.5, 0.8, 0.9, 0.95)
 
 
@@ -121,7 +122,16 @@ def _whole(curves: Curves, offset: float | None) -> Beginning:
     means, best = min(fitted, key=lambda pair: pair[1].misfit)
     if len(starts) > 1:
         best = fit_crossover(curves, means, offset=None) or best
-    return Beginning(-np.inf, means, with_own_offset(curves, best), curves)
+    crossover = with_own_offset(curves, best)
+    offset = crossover.curve_fit.offset
+    if offset > _LARGE_OFFSET * lowest:
+        # A floor flattens the averages, and with them the rows and the starting values
+        # that came from those: once more, from what lies above it.
+        means = average_over_seeds(curves.less(offset))
+        again = fit_crossover(curves, means, offset=None)
+        if again is not None:
+            crossover = with_own_offset(curves, again)
+    return Beginning(-np.inf, means, crossover, curves)
 
 
 def _way(means: MeanCurves, crossover: Crossover | None) -> tuple[float, float]:

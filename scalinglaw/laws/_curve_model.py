@@ -301,6 +301,11 @@ class CurveFit:
         return self.p[self.model.N_SHARED : self.model.N_SHARED + self.model.n_sizes]
 
     @property
+    def changes(self) -> np.ndarray:
+        """Change of slope at each knee."""
+        return self.p[self.model.N_SHARED + self.model.n_sizes :]
+
+    @property
     def offset(self) -> float:
         """Offset, fitted or given."""
         return self.model.offset_of(self.p)

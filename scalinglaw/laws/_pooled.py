@@ -52,6 +52,8 @@ _EQUALLY_FAR = 0.1
 # Standard deviation of what the distance may grow by, as a share of the knees' growth.
 _COLLAPSES = 0.01
 _CONTRADICTED = 0.05
+# A trend of the change of slope, and how much of it, that no error floor leaves.
+_TREND, _BENDS = 0.01, 0.25
 # An interval that is wider than this share of gamma1 is no resolved exponent.
 _WIDE = 0.25
 # Training is not told to go on for more than so many times as long.
@@ -337,6 +339,8 @@ def _why_unresolved(
         return ("the norm law and the data law show different error floors",)
     if not gamma1.half_width() < _WIDE * gamma1.estimate:
         return ("an error floor that would change it by a quarter is not excluded",)
+    if offset.value > 0 and _bends_by_size(curves, crossover):
+        return ("an error floor would have to bend each train size in its own way",)
     alone = what_it_hangs_on(crossover, gamma1, curves.train_sizes)
     if alone is not None:
         return (f"without {alone} it lies outside its interval",)
@@ -390,6 +394,22 @@ def _drift(curves: Curves, minima: Landmarks, crossover: Crossover | None) -> _D
     estimate = Estimate(weight * seen, float(np.sqrt(left)), np.inf)
     shared = replace(nothing, estimate=estimate, extra=left)
     return _Drift(shared, weight * seen * (log_size - log_size.mean()), p_value)
+
+
+def _bends_by_size(curves: Curves, crossover: Crossover) -> bool:
+    """Whether the change of slope at the knees has a trend that no floor explains.
+
+    An offset that stands for a bend of another kind, which is no floor, leaves a bend
+    that grows or shrinks with the train size.
+    """
+    change = crossover.curve_fit.changes
+    used = ~crossover.beyond & (change > 0)
+    if used.sum() < MIN_SIZES:
+        return False
+    log_size = np.log(curves.train_sizes[used])
+    line, _ = fit_line(log_size, np.log(change[used]), 1)
+    across = abs(line.exponent) * np.ptp(log_size)
+    return bool(line.estimate.p_value < _TREND and across > _BENDS)
 
 
 def _choose_landmarks(

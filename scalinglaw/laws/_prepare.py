@@ -29,6 +29,8 @@ _LEARNED_LITTLE = 0.5
 # A checkpoint that departs from the median of its five neighbours by so many standard
 # deviations of the noise, and by so much of the log error, is a spike.
 _SPIKE, _SMALLEST_SPIKE = 6.0, 0.1
+# Of fewer checkpoints, a sharp turn of the curve looks like one.
+_ENOUGH_FOR_SPIKES = 20
 # A test set is not recognised beyond this number of examples, nor from fewer errors.
 _LARGEST_TEST_SET = 1_000_000
 _ERRORS_TO_GUESS_FROM = 20
@@ -137,7 +139,7 @@ def prepare(
         table = _with_test_set(table, say)
     table = _drop_stumps(_with_log_error(table, metric, say), say)
     if robust:
-        table = _from_smallest_norm(table, say)
+        table = _until_largest_norm(_from_smallest_norm(table, say), say)
         table = _drop_failed_runs(table, say)
         table = _drop_spikes(table, say)
     _remark_on_few(table, say)
@@ -260,6 +262,30 @@ def _from_smallest_norm(table: pd.DataFrame, say: Say) -> pd.DataFrame:
     return table[keep].reset_index(drop=True)
 
 
+def _until_largest_norm(table: pd.DataFrame, say: Say) -> pd.DataFrame:
+    """End each run at the maximum of its norm, if the norm only falls back from it."""
+    norm = table["log_norm"].to_numpy()
+    bounds = np.flatnonzero(np.diff(_run_of(table), prepend=-1, append=-1))
+    keep, many = np.ones(len(norm), bool), 0
+    for first, end in zip(bounds[:-1], bounds[1:], strict=True):
+        run = norm[first:end]
+        highest = int(np.argmax(run))
+        back = run[highest] - run[highest:].min()
+        if back > _FALL * np.ptp(run) and highest >= _FEW:
+            keep[first + highest + 1 : end] = False
+            many += 1
+    if not many:
+        return table
+    say(
+        of_data(
+            f"the norm falls back from its maximum in {many} of "
+            f"{plural(len(bounds) - 1, 'run')}, as weight decay makes it do: they are "
+            "used up to that maximum."
+        )
+    )
+    return table[keep].reset_index(drop=True)
+
+
 def _drop_failed_runs(table: pd.DataFrame, say: Say) -> pd.DataFrame:
     """Leave out runs that learned much less than the others of their train size."""
     run = table.groupby(_RUN)
@@ -314,7 +340,10 @@ def _drop_spikes(table: pd.DataFrame, say: Say) -> pd.DataFrame:
     if "n_test" in table:
         # Few errors are counted with much noise, however smooth the rest is.
         variance += np.exp(gap - y) / table["n_test"].to_numpy(float)
-    spike = np.abs(gap) > np.maximum(_SPIKE * np.sqrt(variance), _SMALLEST_SPIKE)
+    # Errors jump up and not down, and no spike of chance is that of most seeds.
+    spike = gap > np.maximum(_SPIKE * np.sqrt(variance), _SMALLEST_SPIKE)
+    length = np.bincount(run)
+    spike &= (length >= _ENOUGH_FOR_SPIKES)[run] & ~_common(table, run, spike)
     if not spike.any():
         return table
     say(
@@ -325,6 +354,19 @@ def _drop_spikes(table: pd.DataFrame, say: Say) -> pd.DataFrame:
         )
     )
     return table[~spike].reset_index(drop=True)
+
+
+def _common(table: pd.DataFrame, run: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return which checkpoints most runs of their train size depart at."""
+    first = np.flatnonzero(np.diff(run, prepend=-1))
+    place = np.arange(len(run)) - first[run]
+    size = np.unique(table["train_size"].to_numpy(), return_inverse=True)[1]
+    shape = (size.max() + 1, place.max() + 3)
+    count = np.zeros(shape)
+    np.add.at(count, (size, place + 1), found)
+    near = count[:, :-2] + count[:, 1:-1] + count[:, 2:]
+    n_runs = np.bincount(size[first])
+    return near[size, place] >= np.maximum(2, n_runs / 2)[size]
 
 
 def _remark_on_few(table: pd.DataFrame, say: Say) -> None:
