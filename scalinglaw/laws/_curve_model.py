@@ -331,6 +331,9 @@ class CurveFit:
         if self.model.left == "transient":
             # A transient that is not steeper than the law is none.
             falls = falls and self.p[4] > 0
+        elif self.model.left == "slope":
+            # And one that is steeper would be taken for the law by any window.
+            falls = falls and self.p[4] < 0
         return bool(falls and np.all(np.isfinite(self.p)))
 
     def criterion(self) -> float:

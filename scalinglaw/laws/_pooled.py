@@ -31,7 +31,6 @@ from ._shared import Shared, shared_with_errors
 from ._size_laws import MIN_SIZES, SizeLaws, fit_size_laws
 from ._stability import what_it_hangs_on
 from ._window import (
-    MeanCurves,
     Window,
     automatic_window,
     average_over_seeds,
@@ -122,7 +121,7 @@ def fit_pooled(
     # 3. gamma1, and whether it is an exponent.
     crossover = beginning.crossover
     place = minima.x if crossover is None else crossover.knee
-    window = learned or _choose_window(left, beginning.means, place, options.window)
+    window = learned or _choose_window(left, beginning, place, options.window)
     inside = np.zeros(len(curves.x), bool)
     if window is not None:
         inside = rows_inside(curves, window)
@@ -282,11 +281,16 @@ def _less_offset(minima: Landmarks, offset: float) -> Landmarks:
 
 
 def _choose_window(
-    curves: Curves, means: MeanCurves, place: np.ndarray, window: Any
+    curves: Curves, beginning: Beginning, place: np.ndarray, window: Any
 ) -> Window | None:
-    if isinstance(window, str):
-        return automatic_window(curves, means)
-    return window_around(place, *window)
+    if not isinstance(window, str):
+        return window_around(place, *window)
+    means, crossover = beginning.means, beginning.crossover
+    if crossover is not None and crossover.resolved:
+        # What comes before the law may be steeper than it.
+        before = means.x < crossover.starts[:, None]
+        means = replace(means, slope=np.where(before, np.nan, means.slope))
+    return automatic_window(curves, means)
 
 
 def _slope_in_window(curves: Curves, inside: np.ndarray) -> Shared:
