@@ -43,6 +43,10 @@ ax.scatter(
 )
 ax.set(xscale="log", yscale="log", xlabel="train size", ylabel="lowest test error")
 ax.legend()
+
+# %%
+# Are the three where they should be? An interval of 95 % misses one in twenty, and so
+# one or more of three in about one study of seven.
 for size, e, a, b, o in zip(sizes, error, low, high, observed, strict=True):
     if size > 8000:
         print(f"P = {size:6d}: forecast {e:.4f} [{a:.4f}, {b:.4f}], observed {o:.4f}")
@@ -53,7 +57,7 @@ for size, e, a, b, o in zip(sizes, error, low, high, observed, strict=True):
 # ``backtest`` does the same for the largest third of the sizes, and puts three
 # baselines beside it. In one study the law and a power law of error against train size
 # may win by turns: they share the minima, and chance moves a whole train size here by
-# 5 %. Over many studies the law is ahead, as the guide's page on forecasts shows.
+# 5 %. The guide's page on forecasts has the count over many studies.
 scores = backtest(ScalingLawEstimator(), table)
 rms = scores["log_error"].pow(2).groupby(scores["method"]).mean() ** 0.5
 print(rms.sort_values().round(3).to_string())
