@@ -254,6 +254,9 @@ def check_names(
     ValueError
         If a column is there twice, or one is missing.
     """
+    for argument, value in (("norm", norm), ("metric", metric)):
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{argument} must be a name, got {value!r}.")
     names = list(names)
     present = set(names)
     if len(present) < len(names):

@@ -581,3 +581,12 @@ def test_messages_count_rows_as_the_table_does(column, value, message):
     table.iloc[0, table.columns.get_loc(column)] = value
     with pytest.raises(ValueError, match=message):
         ScalingLawEstimator().fit(table)
+
+
+def test_predict_of_a_pipeline_says_that_it_takes_train_sizes(law, table):
+    with pytest.raises(ValueError, match="predict takes train sizes, one number each"):
+        law.predict(table)
+    with pytest.raises(ValueError, match="train_size must be a number or an array"):
+        law.predict([[1], [1, 2]])
+    with pytest.raises(TypeError, match="norm must be a name, .*got 3"):
+        ScalingLawEstimator(norm=3).fit(table)

@@ -324,7 +324,8 @@ def make_trajectories(
         y += (rng.random(y.shape) < spikes) * rng.exponential(1.0, y.shape)
     for run in np.flatnonzero(np.tile(np.arange(n_seeds), len(sizes)) < failed_seeds):
         _fail(rng, x[run], y[run], height, unit)
-    error = np.exp(y) + offset
+    with np.errstate(over="ignore"):
+        error = np.exp(y) + offset
     if metric == "test_error":
         error = np.clip(error, 0.0, 1.0)
     table = pd.DataFrame(

@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from .._validation import check_fraction, check_number, warn_user
+from .._validation import as_floats, check_fraction, check_number, warn_user
 from ..trajectories import as_trajectories
 from ._forecast import forecast_curve, forecast_optimum
 from ._prepare import Prepared, prepare
@@ -161,7 +161,9 @@ class BaseScalingLaw(TransformerMixin, BaseEstimator):
             If a train size is not positive, or the measured exponent has no number.
         """
         check_is_fitted(self, "exponents_")
-        if isinstance(train_size, pd.DataFrame) or np.ndim(train_size) > 1:
+        if not isinstance(train_size, pd.DataFrame):
+            train_size = as_floats(train_size, "train_size")
+        if np.ndim(train_size) > 1:
             raise ValueError(
                 "predict takes train sizes, one number each, got an array of shape "
                 f"{np.shape(train_size)}. A pipeline hands its own X on: call the law "

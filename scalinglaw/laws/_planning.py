@@ -17,6 +17,7 @@ from .._validation import (
     check_integers,
     check_number,
     check_option,
+    check_seed,
 )
 from ..datasets import make_trajectories
 from ._estimator import ScalingLawEstimator
@@ -84,6 +85,7 @@ def required_seeds(
     if not tried:
         raise ValueError("candidates must hold at least one number of seeds, got none.")
     model = ScalingLawEstimator(design.get("norm", "spectral_complexity"))
+    check_seed(random_state)
     streams = np.random.SeedSequence(random_state).spawn(len(tried))
     rows = []
     for n_seeds, stream in zip(tried, streams, strict=True):

@@ -101,7 +101,12 @@ def _shared(module: nn.Module) -> dict[int, Any]:
     """Return what a copy uses in place of each tensor: the same memory."""
     memo: dict[int, Any] = {}
     for part in module.modules():
-        for parameter in part.parameters(recurse=False):
+        for name, parameter in part.named_parameters(recurse=False):
+            if isinstance(parameter, nn.parameter.UninitializedTensorMixin):
+                raise ValueError(
+                    f"the {name} of a layer {type(part).__name__} has no shape yet: run "
+                    "a batch through the network before its norms are taken."
+                )
             # Removing a mask writes over a parameter: not over the original.
             plain = type(parameter) is nn.Parameter
             own = nn.Parameter(parameter.detach(), parameter.requires_grad)
