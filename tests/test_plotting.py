@@ -174,6 +174,30 @@ def test_the_title_of_the_collapse_says_how_well_curves_fall_onto_one(law):
     assert_allclose(display.view.span, found[["log_norm_low", "log_norm_high"]])
 
 
+def test_seeds_with_epochs_of_their_own_are_not_averaged_into_one_curve():
+    table = make_trajectories(n_seeds=2, random_state=0)
+    own = table.assign(epoch=table["epoch"] * (1 + 0.01 * table["seed"]))
+    shared, alone = (
+        ScalingLawDisplay.from_estimator(ScalingLawEstimator().fit(t), "collapse")
+        for t in (table, own)
+    )
+    assert len(shared.curves_) == 6
+    assert len(alone.curves_) == 12
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # what is censored is warned of
+def test_a_train_size_without_its_knee_is_no_part_of_the_collapse():
+    table = make_trajectories(random_state=0)
+    end = table.groupby("train_size")["log_spectral_complexity"].transform("max")
+    largest = table["train_size"] == table["train_size"].max()
+    short = table[~largest | (table["log_spectral_complexity"] < end - 6)]
+    law = ScalingLawEstimator(landmark="knee").fit(short)
+    display = ScalingLawDisplay.from_estimator(law, "collapse")
+    assert law.landmarks_["censored"].sum() == 1
+    assert len(display.curves_) == 5
+    assert "1 train size without a knee" in display.ax_.get_title()
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")  # such a window resolves nothing
 def test_the_shading_ends_where_runs_end():
     table = make_trajectories(random_state=0)

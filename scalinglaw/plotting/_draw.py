@@ -145,14 +145,15 @@ def _by_model(curves: pd.DataFrame, canvas: _Canvas) -> list[Line2D]:
     """Draw a curve per run in the colour of its model, darker for more data."""
     drawn = []
     for number, (model, of_model) in enumerate(curves.groupby("model", sort=False)):
-        for at, (_, curve) in enumerate(of_model.groupby("curve")):
+        runs = [curve for _, curve in of_model.groupby("curve")]
+        for curve in runs:
             size = curve["train_size"].iloc[0]
             rank = (np.searchsorted(canvas.sizes, size) + 1) / len(canvas.sizes)
             ours = {
                 "color": _MODELS[number % len(_MODELS)],
                 "linewidth": 0.8,
                 "alpha": 0.3 + 0.6 * rank,
-                "label": None if at else str(model),
+                "label": str(model) if curve is runs[-1] else None,
             }
             drawn += canvas.plot(curve, ours | dict(canvas.style.curve))
     return drawn

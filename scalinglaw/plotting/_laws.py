@@ -265,14 +265,14 @@ def _on_collapse(found: pd.Series) -> str:
 def _average_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """Average logs of norm and error over the seeds of a train size, by epoch.
 
-    Epochs that fewer than half of the runs have recorded are left out. Where that
+    Epochs that half of the runs or fewer have recorded are left out. Where that
     leaves too few, since each run has epochs of its own, there is a curve per run.
     """
     keys = ["train_size", "epoch"]
     n_runs = table.groupby("train_size")["seed"].nunique()
     groups = table.assign(in_window=table["in_window"].astype(float)).groupby(keys)
     means = groups[["log_norm", "log_error", "in_window"]].mean().reset_index()
-    shared = groups["seed"].size().to_numpy() >= 0.5 * means["train_size"].map(n_runs)
+    shared = groups["seed"].size().to_numpy() > 0.5 * means["train_size"].map(n_runs)
     length = table.groupby(["train_size", "seed"]).size().groupby("train_size").median()
     found = means[shared].groupby("train_size").size()
     if (found.reindex(length.index, fill_value=0) < 0.5 * length).any():
