@@ -136,7 +136,8 @@ def _whole(curves: Curves, offset: float | None) -> Beginning:
 
 def _way(means: MeanCurves, crossover: Crossover | None) -> tuple[float, float]:
     """Return where the law begins, and the lowest error of the median train size."""
-    lowest = [x[np.nanargmin(y)] for x, y in zip(means.x, means.y, strict=True)]
+    filled = np.where(np.isnan(means.y), np.inf, means.y)
+    lowest = means.x[np.arange(len(filled)), np.argmin(filled, axis=1)]
     first, end = float(np.nanmin(means.x)), float(np.median(lowest))
     if crossover is not None and first < np.median(crossover.starts) < end:
         first = float(np.median(crossover.starts))
@@ -171,9 +172,8 @@ def _after_transient(
 ) -> Beginning | None:
     """Return the fit of a law after a transient, where it resolves one."""
     means = whole.means
-    steepest = [
-        x[np.nanargmin(slope)] for x, slope in zip(means.x, means.slope, strict=True)
-    ]
+    slopes = np.where(np.isnan(means.slope), np.inf, means.slope)
+    steepest = means.x[np.arange(len(slopes)), np.argmin(slopes, axis=1)]
     start = float(np.median(steepest))
     within = _cut(curves, start)
     if within is None:

@@ -308,8 +308,11 @@ def _mean_curve(
     elif len(runs) > 1:
         # Runs differ in height; a run that ends must not make the mean jump.
         common = present.all(axis=0)
-        offset = np.nanmean(heights[:, common] if common.any() else heights, axis=1)
-    level = offset.mean()
+        shared = present & common if common.any() else present
+        # A run with no point on the grid has no height there, and none to differ in.
+        n_shared = np.maximum(shared.sum(axis=1), 1)
+        offset = np.where(shared, heights, 0.0).sum(axis=1) / n_shared
+    level = float(offset[present.any(axis=1)].mean()) if present.any() else 0.0
     total = np.where(present, heights - offset[:, None], 0.0).sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(count >= needed, total / count + level, np.nan)
