@@ -57,6 +57,7 @@ def study(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_study_writes_table_report_and_figures(capsys, monkeypatch, study):
     status, out, err = _run(capsys, monkeypatch, study, "--json")
     assert status == 0

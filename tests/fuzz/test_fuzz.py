@@ -12,6 +12,7 @@ def reports():
     return run({kind: range(KINDS[kind].n_short) for kind in KINDS})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_odd_inputs_end_in_an_answer_or_a_named_error(reports, kind):
     report = reports[kind]
