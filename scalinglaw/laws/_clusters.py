@@ -115,7 +115,9 @@ def cluster_scores(
     outer = np.einsum("gic,gjc->cij", pushed, pushed)
     trace = np.sum(own - norm, axis=0)
     square = np.sum(own**2 - 2 * own * norm, axis=0) + np.sum(outer**2, axis=(1, 2))
-    df = trace**2 / square
+    # Where clusters decide every direction alone nothing is left, up to rounding.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        df = trace**2 / square
     return scores, df, unknown
 
 

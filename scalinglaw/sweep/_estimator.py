@@ -403,7 +403,8 @@ def _progress(verbose: int) -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        # Before rich 14.3 a disabled bar still ends in an empty line.
+        console=Console(stderr=True, quiet=not verbose),
         disable=not verbose,
     )
 
