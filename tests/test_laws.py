@@ -588,5 +588,5 @@ def test_predict_of_a_pipeline_says_that_it_takes_train_sizes(law, table):
         law.predict(table)
     with pytest.raises(ValueError, match="train_size must be a number or an array"):
         law.predict([[1], [1, 2]])
-    with pytest.raises(TypeError, match="norm must be a name, .*got 3"):
+    with pytest.raises(TypeError, match=r"norm must be a name, .*got 3"):
         ScalingLawEstimator(norm=3).fit(table)

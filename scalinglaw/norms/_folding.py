@@ -102,10 +102,10 @@ def _shared(module: nn.Module) -> dict[int, Any]:
     memo: dict[int, Any] = {}
     for part in module.modules():
         for name, parameter in part.named_parameters(recurse=False):
-            if isinstance(parameter, nn.parameter.UninitializedTensorMixin):
+            if nn.parameter.is_lazy(parameter):
                 raise ValueError(
-                    f"the {name} of a layer {type(part).__name__} has no shape yet: run "
-                    "a batch through the network before its norms are taken."
+                    f"the {name} of a layer {type(part).__name__} has no shape yet: "
+                    "run a batch through the network before its norms are taken."
                 )
             # Removing a mask writes over a parameter: not over the original.
             plain = type(parameter) is nn.Parameter
