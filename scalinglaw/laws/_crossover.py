@@ -479,6 +479,9 @@ def _own_weights(own: np.ndarray, size: np.ndarray, n_sizes: int) -> np.ndarray:
     for i, j in ((0, 0), (0, 1), (1, 1)):
         gram[:, i, j] = np.bincount(size, own[:, i] * own[:, j], n_sizes)
         gram[:, j, i] = gram[:, i, j]
+    # A knee that training never came near has columns of nothing but rounding.
+    total = np.trace(gram, axis1=1, axis2=2)
+    gram[total <= 1e-12 * total.max()] = 0.0
     inverse = np.linalg.pinv(gram, rcond=1e-10, hermitian=True)
     return np.einsum("ni,nij->nj", own, inverse[size])
 

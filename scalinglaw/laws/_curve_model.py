@@ -28,6 +28,7 @@ __all__ = ["CurveFit", "CurveModel"]
 # Slope changes at the knees of different sizes are drawn together with a weight that
 # any size whose checkpoints show its own outweighs many times.
 _DRAWN_TOGETHER = 0.1
+_FAR = 1e6
 _WIDEST, _NARROWEST = 2.0, -4.0
 # Range of an offset in units of the lowest error. No error floor lies below zero, but
 # an estimate of one that is zero may, half of the time.
@@ -137,10 +138,11 @@ class CurveModel:
         knee = p[self.N_SHARED : self.N_SHARED + self.n_sizes][self.size]
         change = p[self.N_SHARED + self.n_sizes :][self.size]
         offset = self.offset_of(p)
-        u = (self.x - knee) / width
+        # A knee that training never came near may run off, and products with it.
+        u = np.clip((self.x - knee) / width, -_FAR, _FAR)
         back, back_slope = hinge(u)
         if self.left == "plateau":
-            v = (self.x - start) / start_width
+            v = np.clip((self.x - start) / start_width, -_FAR, _FAR)
             begun, begun_slope = hinge(v)
             law = -start_width * begun
         elif self.left == "none":
@@ -149,7 +151,7 @@ class CurveModel:
             law = start - self.x
         m = gamma1 * law + change * width * back
         if self.left in ("slope", "transient"):
-            v = (start - self.x) / start_width
+            v = np.clip((start - self.x) / start_width, -_FAR, _FAR)
             begun, begun_slope = hinge(v)
             m = m + rise * start_width * begun
         residuals, share = self._best_runs(m, law, offset)

@@ -130,9 +130,9 @@ class ScalingLawEstimator(BaseScalingLaw):
     >>> law.exponents_[["estimate", "ci_low", "ci_high"]].round(2)
                      estimate  ci_low  ci_high
     gamma1                0.5    0.50     0.51
-    gamma2                1.0    0.99     1.02
-    gamma_predicted       0.5    0.50     0.51
-    gamma_measured        0.5    0.49     0.51
+    gamma2                1.0    0.97     1.03
+    gamma_predicted       0.5    0.49     0.52
+    gamma_measured        0.5    0.48     0.51
     """
 
     def __init__(

@@ -21,6 +21,8 @@ __all__ = ["Offset", "choose_offset", "offset_of_data_law"]
 # Train sizes below which the law of the train size tells nothing of an offset.
 _MIN_SIZES = 5
 _CONFLICT = 0.001
+# Level at which the data law alone shows an offset.
+_SURE = 0.95
 _MOST = 0.999
 # Standard deviation of what may be anything between zero and one.
 _LARGEST_ERROR = 12**-0.5
@@ -160,7 +162,11 @@ def choose_offset(
         if of_data.std_err < _MUCH_BETTER * of_norm.std_err:
             shared = data_law
     found = shared.estimate
-    taken = found.estimate if found.estimate > (0 if always else found.std_err) else 0.0
+    needed = 0.0 if always else found.std_err
+    if not always and shared is data_law:
+        # A handful of train sizes bend for many reasons.
+        needed *= float(stats.t.ppf(_SURE, found.df))
+    taken = found.estimate if found.estimate > needed else 0.0
     # More than nearly all of the lowest error leaves no logarithm.
     taken = float(np.clip(taken, 0.0, _MOST * lowest))
     if taken == 0 or conflict:

@@ -85,9 +85,9 @@ class PublishedScalingLaw(BaseScalingLaw):
     >>> from scalinglaw.datasets import make_trajectories
     >>> law = PublishedScalingLaw(window=(0.02, 0.3))
     >>> law.fit_transform(make_trajectories(random_state=0))["estimate"].round(2)
-    gamma1             0.49
-    gamma2             1.00
-    gamma_predicted    0.49
+    gamma1             0.50
+    gamma2             1.02
+    gamma_predicted    0.51
     gamma_measured     0.50
     Name: estimate, dtype: float64
     """
