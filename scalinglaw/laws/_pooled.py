@@ -15,6 +15,7 @@ from ._counting_noise import Influence
 from ._crossover import Crossover, at_offset
 from ._curves import Curves, demean
 from ._estimates import Estimate
+from ._fit_remarks import remarks_on_optima, remarks_on_slope
 from ._forecast import ForecastLaw, fit_forecast
 from ._landmarks import (
     Landmarks,
@@ -23,12 +24,12 @@ from ._landmarks import (
     known_optima,
     smoothed_minima,
 )
-from ._lines import Line, fit_line, with_reported_errors
+from ._lines import Line, with_reported_errors
 from ._offset import Offset, choose_offset, offset_of_data_law
-from ._remarks import Remark, of_exponents, of_optima
+from ._reach import Drift, Reach, bends_by_size, find_drift
 from ._results import FittedLaws
 from ._shared import Shared, shared_with_errors
-from ._size_laws import MIN_SIZES, SizeLaws, fit_size_laws
+from ._size_laws import SizeLaws, fit_size_laws
 from ._stability import what_it_hangs_on
 from ._window import (
     Window,
@@ -41,22 +42,12 @@ from ._window import (
 
 __all__ = ["Options", "fit_pooled"]
 
-# More censored minima than this leave the laws of the train size without support.
-_MAX_CENSORED = 1 / 3
 # A knee no longer stands for the minimum where their distance changes with the train
-# size at this level; ends are equally far beyond the knees where theirs is known to
-# change by less than this share of an e-fold per e-fold of the train size.
+# size at this level.
 _DISTANT = 0.001
-_EQUALLY_FAR = 0.1
-# Standard deviation of what the distance may grow by, as a share of the knees' growth.
-_COLLAPSES = 0.01
 _CONTRADICTED = 0.05
-# A trend of the change of slope, and how much of it, that no error floor leaves.
-_TREND, _BENDS = 0.01, 0.25
 # An interval that is wider than this share of gamma1 is no resolved exponent.
 _WIDE = 0.25
-# Training is not told to go on for more than so many times as long.
-_MOST_LONGER = 1e4
 
 
 @dataclass(frozen=True)
@@ -140,7 +131,7 @@ def fit_pooled(
         )
         gamma1 = slope.estimate.without_error()
     # 4. The laws of the train size, from landmarks chosen after trust is decided.
-    drift = _drift(curves, minima, crossover)
+    drift = find_drift(curves, minima, crossover)
     landmarks = _choose_landmarks(minima, crossover, drift, options, known, not reasons)
     if learned is None and not isinstance(options.window, str):
         # What a user gives is in units of the norm at the landmark that is reported.
@@ -150,7 +141,7 @@ def fit_pooled(
         slope, gamma1 = line, line.estimate
         if reasons:
             gamma1 = gamma1.without_error()
-    reach = _Reach.of(curves, minima, landmarks, not reasons)
+    reach = Reach.of(curves, minima, landmarks, not reasons)
     place_moves = np.zeros(curves.n_sizes)
     if landmarks.kind == "knee" and crossover is not None:
         place_moves = np.nan_to_num(crossover.knee_move)
@@ -196,8 +187,8 @@ def fit_pooled(
         reasons=reasons,
         untested="" if tested else untested or "too few train sizes",
         remarks=(
-            *_remarks_on_slope(reasons, window, beginning, offset, options, gamma1),
-            *_remarks_on_optima(curves, optima, minima, landmarks, reach, crossover),
+            *remarks_on_slope(reasons, window, beginning, offset),
+            *remarks_on_optima(curves, optima, minima, landmarks, reach, crossover),
         ),
         method=_how(crossover if by_curve else None),
         clusters=slope.clusters,
@@ -343,7 +334,7 @@ def _why_unresolved(
         return ("the norm law and the data law show different error floors",)
     if not gamma1.half_width() < _WIDE * gamma1.estimate:
         return ("an error floor that would change it by a quarter is not excluded",)
-    if offset.value > 0 and _bends_by_size(curves, crossover):
+    if offset.value > 0 and bends_by_size(curves, crossover):
         return ("an error floor would have to bend each train size in its own way",)
     alone = what_it_hangs_on(crossover, gamma1, curves.train_sizes)
     if alone is not None:
@@ -351,75 +342,10 @@ def _why_unresolved(
     return ()
 
 
-@dataclass(frozen=True)
-class _Drift:
-    """How the distance from knee to minimum grows with the train size.
-
-    Parameters
-    ----------
-    shared : Shared
-        Growth that is added to that of the knees, with its error.
-    shift : array of shape (n_sizes,)
-        What that adds to each knee.
-    p_value : float
-        Of the hypothesis that the distance is the same for all train sizes.
-    """
-
-    shared: Shared
-    shift: np.ndarray
-    p_value: float = np.nan
-
-
-def _drift(curves: Curves, minima: Landmarks, crossover: Crossover | None) -> _Drift:
-    """Return what the minima, which are flat, add to the growth of the knees.
-
-    If the curves collapse it is zero. That they do so to about 1 % of the growth is
-    taken for known beforehand, and weighed against what the minima show.
-    """
-    nothing = Shared.missing(curves.n_sizes)
-    if crossover is None:
-        return _Drift(nothing, np.zeros(curves.n_sizes))
-    log_size = np.log(curves.train_sizes)
-    reached = ~crossover.beyond
-    if reached.sum() < MIN_SIZES:
-        return _Drift(nothing, np.zeros(curves.n_sizes))
-    growth, _ = fit_line(log_size[reached], crossover.knee[reached], 1)
-    prior = (_COLLAPSES * growth.exponent) ** 2
-    both = minima.placed & reached
-    weight, seen, p_value = 0.0, 0.0, np.nan
-    if both.sum() >= MIN_SIZES:
-        distance = (minima.x - crossover.knee)[both]
-        line, _ = fit_line(log_size[both], distance, 1)
-        # Of few degrees of freedom the error is known badly.
-        variance = line.std_err**2 * line.df / max(line.df - 2, 0.5)
-        weight, seen = prior / max(prior + variance, 1e-300), line.exponent
-        p_value = line.estimate.p_value
-    left = prior * (1 - weight)
-    estimate = Estimate(weight * seen, float(np.sqrt(left)), np.inf)
-    shared = replace(nothing, estimate=estimate, extra=left)
-    return _Drift(shared, weight * seen * (log_size - log_size.mean()), p_value)
-
-
-def _bends_by_size(curves: Curves, crossover: Crossover) -> bool:
-    """Whether the change of slope at the knees has a trend that no floor explains.
-
-    An offset that stands for a bend of another kind, which is no floor, leaves a bend
-    that grows or shrinks with the train size.
-    """
-    change = crossover.curve_fit.changes
-    used = ~crossover.beyond & (change > 0)
-    if used.sum() < MIN_SIZES:
-        return False
-    log_size = np.log(curves.train_sizes[used])
-    line, _ = fit_line(log_size, np.log(change[used]), 1)
-    across = abs(line.exponent) * np.ptp(log_size)
-    return bool(line.estimate.p_value < _TREND and across > _BENDS)
-
-
 def _choose_landmarks(
     minima: Landmarks,
     crossover: Crossover | None,
-    drift: _Drift,
+    drift: Drift,
     options: Options,
     known: np.ndarray | None,
     resolved: bool,
@@ -440,47 +366,6 @@ def _choose_landmarks(
     if drift.p_value < _DISTANT:
         return minima
     return knees(crossover, minima, drift.shift)
-
-
-@dataclass(frozen=True)
-class _Reach:
-    """Which train sizes tell what, and whether the law can be tested with them."""
-
-    placed: np.ndarray
-    seen: np.ndarray
-    is_reached: bool
-    untested: str
-
-    @classmethod
-    def of(
-        cls,
-        curves: Curves,
-        minima: Landmarks,
-        landmarks: Landmarks,
-        resolved: bool,
-    ) -> _Reach:
-        n = curves.n_sizes
-        placed, seen = landmarks.placed, ~minima.censored
-        if landmarks.kind == "minimum" and (~placed).mean() > _MAX_CENSORED:
-            placed = np.zeros(n, bool)
-        if (~seen).mean() <= _MAX_CENSORED:
-            both = placed & seen
-            if both.sum() >= max(MIN_SIZES, 2 * n / 3):
-                return cls(both, both, False, "")
-            why = "the optima of too few train sizes were reached"
-            return cls(placed, seen, False, why)
-        # Most curves still fall at their end: what is measured is the error reached.
-        seen = np.isfinite(minima.y)
-        untested = "most curves still fall at their last checkpoint"
-        if resolved and landmarks.kind == "knee" and placed.sum() >= MIN_SIZES:
-            beyond = (minima.end - landmarks.x)[placed]
-            line, _ = fit_line(np.log(curves.train_sizes[placed]), beyond, 1)
-            if abs(line.exponent) <= line.estimate.half_width() and (
-                line.estimate.half_width() < _EQUALLY_FAR
-            ):
-                return cls(placed, placed, True, "")
-            untested += ", and not equally far beyond their knees"
-        return cls(placed, seen, True, untested)
 
 
 def _norm_line(curves: Curves, inside: np.ndarray, gamma1: Estimate) -> Line | None:
@@ -508,7 +393,7 @@ def _forecast(
     curves: Curves,
     optima: Landmarks,
     minima: Landmarks,
-    reach: _Reach,
+    reach: Reach,
     laws: SizeLaws,
     offset: Offset,
     tested: bool,
@@ -540,132 +425,3 @@ def _forecast(
         product_move=laws.product_move,
         of_difference=laws.difference.std_err**2,
     )
-
-
-def _remarks_on_slope(
-    reasons: tuple[str, ...],
-    window: Window | None,
-    beginning: Beginning,
-    offset: Offset,
-    options: Options,
-    gamma1: Estimate,
-) -> list[Remark]:
-    """Say what gamma1 is, where it was looked for, and less what."""
-    remarks = []
-    if reasons and window is None:
-        text = "gamma1 has no number: no window has enough checkpoints, and "
-        remarks.append(of_exponents(text + f"{', '.join(reasons)}."))
-    elif reasons:
-        text = "gamma1 is an effective maximum slope, not a resolved exponent: "
-        remarks.append(of_exponents(text + f"{', '.join(reasons)}."))
-    if np.isfinite(beginning.start):
-        remarks.append(
-            Remark(
-                "the norm law was looked for beyond a log norm of "
-                f"{beginning.start:.4g}: before it the error falls at another slope, "
-                "which a later beginning contradicts."
-            )
-        )
-    if offset.value > 0:
-        remarks.append(
-            Remark(
-                f"an offset of {offset.value:.3g} +- {offset.std_err:.1g} is taken off "
-                "the errors; its error is in every interval."
-            )
-        )
-    return remarks
-
-
-def _remarks_on_optima(
-    curves: Curves,
-    optima: Landmarks,
-    minima: Landmarks,
-    landmarks: Landmarks,
-    reach: _Reach,
-    crossover: Crossover | None,
-) -> list[Remark]:
-    """Say which optima training did not reach, and how long it would take."""
-    remarks = []
-    censored = minima.censored
-    if censored.any():
-        text = (
-            "the lowest error is at the last checkpoint and still falls there for "
-            f"{censored.sum()} of {plural(curves.n_sizes, 'train size')}: "
-            f"{_to_train_on(curves, minima, landmarks, crossover, censored)}."
-        )
-        if reach.is_reached:
-            text += (
-                " gamma_measured is the exponent of the error reached, and not of "
-                "the lowest one."
-            )
-        remarks.append(of_optima(text))
-    if not optima.reached.all():
-        remarks.append(
-            of_optima(
-                f"{plural(int((~optima.reached).sum()), 'run')} ended long before the "
-                "optimum of the other runs of their train size: left out of the optima."
-            )
-        )
-    if landmarks.kind == "knee" and landmarks.censored.any():
-        sizes = ", ".join(map(str, curves.train_sizes[landmarks.censored]))
-        remarks.append(
-            of_optima(
-                f"training stopped before the knee of train size {sizes}: left out."
-            )
-        )
-    n_placed, n_seen = int(reach.placed.sum()), int(reach.seen.sum())
-    if n_placed >= MIN_SIZES and n_seen >= MIN_SIZES:
-        return remarks
-    if curves.n_sizes == 1:
-        text = (
-            "gamma2 and gamma_measured have no number: the table has one train size, "
-            f"and at least {MIN_SIZES} are needed for their intervals."
-        )
-    elif n_placed >= 2:
-        text = (
-            f"gamma2 and gamma_measured have no interval: {min(n_placed, n_seen)} "
-            f"train sizes are too few, at least {MIN_SIZES} are needed."
-        )
-    else:
-        text = (
-            "gamma2 has no number: training stopped before the optimum, or the error "
-            f"is level at its end, in {int((~landmarks.placed).sum())} of "
-            f"{plural(curves.n_sizes, 'train size')}, too many to fit a law to the "
-            "rest. Train longer."
-        )
-    remarks.append(of_exponents(text))
-    return remarks
-
-
-def _to_train_on(
-    curves: Curves,
-    minima: Landmarks,
-    landmarks: Landmarks,
-    crossover: Crossover | None,
-    censored: np.ndarray,
-) -> str:
-    """Return how many epochs each censored train size would take, where it is known."""
-    beyond = minima.placed
-    distance = np.nan
-    if crossover is not None and beyond.any():
-        distance = float(np.median((minima.x - crossover.knee)[beyond]))
-    bounds = curves.bounds()
-    texts = []
-    for size in np.flatnonzero(censored):
-        run = curves.runs_of(int(size))[-1]
-        rows = slice(bounds[run], bounds[run + 1])
-        x, epoch = curves.x[rows][-8:], np.log1p(curves.epoch[rows][-8:])
-        rate = (
-            np.polyfit(epoch - epoch.mean(), x, 1)[0] if np.ptp(epoch) > 0 else np.nan
-        )
-        goal = np.nan if crossover is None else crossover.knee[size] + distance
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            longer = np.exp((goal - x[-1]) / rate)
-        text = f"{curves.train_sizes[size]}"
-        if rate > 0 and 1 < longer < _MOST_LONGER:
-            epochs = float(f"{curves.last_epoch[run] * longer:.2g}")
-            text += f" (train to about {epochs:,.0f} epochs)"
-        else:
-            text += " (train longer)"
-        texts.append(text)
-    return ", ".join(texts)
