@@ -327,7 +327,9 @@ def _with_errors(
     absorbed = _absorbed(fit)
     residuals, design, on_knees = absorbed.residuals, absorbed.design, absorbed.on_knees
     offset_column, offset_on_knees = design[:, -1], on_knees[:, -1]
-    design, on_knees = design[:, absorbed.kept], on_knees[:, absorbed.kept]
+    # Without gamma1's own column nothing tells its error.
+    kept = absorbed.kept & absorbed.kept[0]
+    design, on_knees = design[:, kept], on_knees[:, kept]
     slope = shared_with_errors(
         fit.gamma1,
         design,
@@ -353,7 +355,7 @@ def _with_errors(
             Shared.missing(model.n_sizes), estimate=Estimate(fit.offset, np.nan, np.nan)
         )
         moved = -(weights @ offset_column) / model.unit
-        slope_move = float(moved[0]) / unit
+        slope_move = float(moved[0]) / unit if moved.size else np.nan
         knee_move = -unit * (offset_on_knees / model.unit + on_knees @ moved)
     start_width, width = fit.widths
     runs = np.full((2, model.n_sizes), np.inf)
@@ -418,7 +420,9 @@ def _absorbed(fit: CurveFit) -> _Absorbed:
         "nj,knj->nk", own, coefficients[:, model.size]
     )
     scale = np.sqrt(np.sum(design**2, axis=0))
-    kept = scale > 1e-10 * scale.max()
+    known = np.isfinite(scale)
+    largest = scale[known].max() if known.any() else 0.0
+    kept = known & (scale > 1e-10 * largest)
     kept[0] &= not model.own_slopes
     kept[-1] &= model.offset is None
     return _Absorbed(

@@ -101,6 +101,9 @@ def shared_with_errors(
     Shared
         Clustered by run and by train size, the wider of the two.
     """
+    if design.shape[1] == 0:
+        alone = Estimate(slope, np.nan, np.nan)
+        return replace(Shared.missing(n_sizes), estimate=alone)
     estimate, clusters = clustered_wider(slope, design, residuals, run, size)
     estimate = estimate.widened(extra)
     moved = Influence(influence(design)[:1], log_error)
